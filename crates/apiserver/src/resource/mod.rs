@@ -1,0 +1,189 @@
+//! The one table that says which resources exist.
+//!
+//! Routing, discovery, OpenAPI, printing and storage all derive from [`table`]. A row names a
+//! resource as Kubernetes does and points to the [`Strategy`] that knows how its objects are
+//! defaulted, validated and joined to the rest of the cluster's state.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+/// A verb of the Kubernetes API, as discovery lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Create,
+    Delete,
+    DeleteCollection,
+    Get,
+    List,
+    Patch,
+    Update,
+    Watch,
+}
+
+/// A subresource, with the kind that discovery gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subresource {
+    /// `status`, `scale`, `binding`, `eviction`, `log`, `exec`, `attach`, `portforward`, `proxy`, `token`.
+    pub name: &'static str,
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub verbs: &'static [Verb],
+}
+
+/// One row of the table.
+pub struct Resource {
+    /// Empty for the core group.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub namespaced: bool,
+    pub verbs: &'static [Verb],
+    pub subresources: &'static [Subresource],
+    pub strategy: &'static dyn Strategy,
+}
+
+impl std::fmt::Debug for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Resource({}/{} {})", self.group, self.version, self.plural)
+    }
+}
+
+/// What the cluster was started with, as far as objects depend on it.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// `--service-cluster-ip-range`: one range, or two of different families, the first primary.
+    pub service_ranges: Vec<IpNet>,
+    /// `--service-node-port-range`.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+/// What a strategy may read and claim while a write is prepared.
+///
+/// A claim is a key that must not exist yet (an `IPAddress` object, a node port's reservation). It
+/// is committed in one transaction with the object: either both exist afterwards or neither does,
+/// a dry run claims nothing, and of two writers racing for an address one is told to try again.
+pub trait Claims {
+    fn config(&self) -> &ClusterConfig;
+    /// Whether the key is taken, by an earlier commit or by this transaction.
+    fn is_claimed(&self, key: &ClaimKey) -> bool;
+    /// Who holds the key, as given to [`Claims::claim`].
+    fn owner(&self, key: &ClaimKey) -> Option<String>;
+    fn claim(&mut self, key: ClaimKey, owner: &str);
+    fn release(&mut self, key: ClaimKey);
+    /// An existing object, as JSON.
+    fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Value>>;
+    /// A fresh random number: the only randomness a strategy gets.
+    fn random(&mut self) -> u64;
+}
+
+/// Something that at most one Service may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimKey {
+    /// Stored as the `IPAddress` object of that name (networking.k8s.io/v1), whose
+    /// `spec.parentRef` is the owner.
+    ClusterIp(IpAddr),
+    /// A node port, whatever its protocol is (as kube-apiserver allocates them), or a
+    /// `healthCheckNodePort`. Stored under a key of its own, not served as an object.
+    NodePort(u16),
+}
+
+/// How the objects of one resource behave. Every method works on the object as JSON, so that
+/// fields newer than the typed structs survive a round trip. Defaults suit a plain resource.
+pub trait Strategy: Send + Sync {
+    /// Fills in the defaults that Kubernetes documents for the kind.
+    fn apply_defaults(&self, _object: &mut Value) {}
+
+    /// Clears what a client may not set at creation (status, for most kinds).
+    fn prepare_for_create(&self, _object: &mut Value) {}
+
+    /// Keeps what a client may not change by an update of the main resource (status, mostly).
+    fn prepare_for_update(&self, _object: &mut Value, _old: &Value) {}
+
+    /// For the `status` subresource: keeps all but the status and the metadata that may change.
+    fn prepare_for_status_update(&self, _object: &mut Value, _old: &Value) {}
+
+    fn validate_create(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    fn validate_update(&self, _object: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    fn validate_status_update(&self, _object: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// Texts for the `Warning` header.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Allocates what the object needs (`object` new or changed) and releases what it no longer
+    /// holds (`object` absent: the old one is being removed for good).
+    fn allocate(
+        &self,
+        _claims: &mut dyn Claims,
+        _object: Option<&mut Value>,
+        _old: Option<&Value>,
+    ) -> Result<(), Vec<FieldError>> {
+        Ok(())
+    }
+
+    /// Whether `metadata.generation` counts changes of everything but metadata and status.
+    fn counts_generation(&self) -> bool {
+        true
+    }
+
+    /// The value of a field usable in a field selector beyond `metadata.name` and
+    /// `metadata.namespace`; `None` says that the kind does not support the field.
+    fn selectable_field(&self, _object: &Value, _field: &str) -> Option<String> {
+        None
+    }
+
+    /// The fields that [`Strategy::selectable_field`] knows.
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The grace period in seconds of a delete that asks for `requested`; 0 deletes at once.
+    fn grace_period_seconds(&self, _object: &Value, _requested: Option<i64>) -> i64 {
+        0
+    }
+}
+
+/// One complaint about one field, in the form of `k8s.io/apimachinery`'s `field.Error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    pub kind: FieldErrorKind,
+    /// The path as Kubernetes writes it: `spec.ports[0].nodePort`.
+    pub path: String,
+    /// The offending value as Go would print it: strings quoted, objects as JSON; empty for
+    /// `Required` and `Forbidden`.
+    pub value: String,
+    pub detail: String,
+}
+
+/// `field.ErrorType`; [`FieldErrorKind::reason`] is the cause's `reason` in a `Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    NotFound,
+    Required,
+    Duplicate,
+    Invalid,
+    NotSupported,
+    Forbidden,
+    TooLong,
+    TooMany,
+    InternalError,
+    TypeInvalid,
+}
