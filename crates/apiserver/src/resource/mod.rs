@@ -11,6 +11,21 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::Value;
 
+#[allow(dead_code)] // used by the kinds to come
+mod error;
+#[allow(dead_code)] // used by the kinds to come
+pub(crate) mod meta;
+#[allow(dead_code)] // used by the kinds to come
+pub(crate) mod names;
+mod plain;
+mod rows;
+pub mod scale;
+#[allow(dead_code)] // used by the kinds to come
+pub(crate) mod value;
+
+pub use error::aggregate;
+pub use rows::{find, find_kind, table};
+
 /// A verb of the Kubernetes API, as discovery lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
@@ -49,6 +64,59 @@ pub struct Resource {
     pub verbs: &'static [Verb],
     pub subresources: &'static [Subresource],
     pub strategy: &'static dyn Strategy,
+    /// The group and plural under which the objects are stored, where another row owns them
+    /// (`events` of `events.k8s.io` are the core group's). See [`Strategy::to_storage`].
+    pub stored_as: Option<(&'static str, &'static str)>,
+}
+
+impl Resource {
+    /// `v1` for the core group, `group/version` for the others.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The group and plural that name the objects in the store.
+    pub fn storage(&self) -> (&'static str, &'static str) {
+        self.stored_as.unwrap_or((self.group, self.plural))
+    }
+
+    /// Whether objects of this resource are kept at all (reviews are only answered).
+    pub fn is_stored(&self) -> bool {
+        self.verbs.contains(&Verb::Get)
+    }
+
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// `services` or `deployments.apps`: the resource as messages name it.
+    pub fn qualified_name(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+}
+
+impl Verb {
+    /// The verb as discovery spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Update => "update",
+            Self::Watch => "watch",
+        }
+    }
 }
 
 impl std::fmt::Debug for Resource {
@@ -99,6 +167,13 @@ pub enum ClaimKey {
 /// How the objects of one resource behave. Every method works on the object as JSON, so that
 /// fields newer than the typed structs survive a round trip. Defaults suit a plain resource.
 pub trait Strategy: Send + Sync {
+    /// Turns an object of this row's group and version into the stored shape. Only rows
+    /// with [`Resource::stored_as`] do anything here; `apiVersion` is changed as well.
+    fn to_storage(&self, _object: &mut Value) {}
+
+    /// Turns a stored object into the shape of this row's group and version.
+    fn to_served(&self, _object: &mut Value) {}
+
     /// Fills in the defaults that Kubernetes documents for the kind.
     fn apply_defaults(&self, _object: &mut Value) {}
 
