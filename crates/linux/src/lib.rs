@@ -1,1 +1,19 @@
-//! placeholder
+//! Safe words for the Linux facilities that Portolan stands on.
+//!
+//! This is the only crate of the workspace where `unsafe` compiles, and each block says why it
+//! is sound. It knows nothing of Services, pods or nodes: namespaces, links, routes, mounts,
+//! cgroups and processes only.
+
+pub mod cgroup;
+mod error;
+pub mod link;
+pub mod mount;
+pub mod namespace;
+pub mod neighbour;
+pub mod netns;
+pub mod process;
+pub mod route;
+pub mod rtnl;
+pub mod sysctl;
+
+pub use error::{Attempt, Failed};
