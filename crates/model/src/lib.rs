@@ -4,6 +4,7 @@
 //! is needed comes in as an argument, and equal input gives equal output, byte for byte.
 
 pub mod intern;
+pub mod names;
 pub mod object;
 pub mod snapshot;
 

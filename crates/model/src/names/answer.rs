@@ -1,0 +1,184 @@
+//! What the index answers: values that borrow from it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::label::HostLabel;
+use super::service::{HostEntry, ServiceEntry, SrvEntry};
+use crate::object::ServicePort;
+
+/// A record type by its number in IANA's registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordType(pub u16);
+
+impl RecordType {
+    pub const A: Self = Self(1);
+    pub const NS: Self = Self(2);
+    pub const CNAME: Self = Self(5);
+    pub const SOA: Self = Self(6);
+    pub const PTR: Self = Self(12);
+    pub const MX: Self = Self(15);
+    pub const TXT: Self = Self(16);
+    pub const AAAA: Self = Self(28);
+    pub const SRV: Self = Self(33);
+    pub const ANY: Self = Self(255);
+}
+
+/// What a name and type resolve to.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// The name does not exist, and nothing below it.
+    NxDomain,
+    /// The name exists, or a name below it, but has no record of this type.
+    NoData,
+    /// At least one address, all of the family asked for.
+    Addresses(Addresses<'a>),
+    /// At least one SRV record.
+    Srv(Srv<'a>),
+    /// The name is an alias of this absolute name, in wire form.
+    Cname(&'a [u8]),
+    /// The one string of a TXT record.
+    Text(&'static str),
+    /// The zone's own SOA record is asked for.
+    Soa,
+    /// The zone's name server is asked for: `ns.dns.ZONE`.
+    NameServer,
+}
+
+/// Addresses of one family, sorted, each once.
+#[derive(Clone, Copy, Debug)]
+pub enum Addresses<'a> {
+    One(IpAddr),
+    Of(&'a [IpAddr]),
+    V4(&'a [Ipv4Addr]),
+    V6(&'a [Ipv6Addr]),
+}
+
+impl Addresses<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Of(addresses) => addresses.len(),
+            Self::V4(addresses) => addresses.len(),
+            Self::V6(addresses) => addresses.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The address at `index`, which is below [`Addresses::len`].
+    pub fn get(&self, index: usize) -> Option<IpAddr> {
+        match self {
+            Self::One(address) => (index == 0).then_some(*address),
+            Self::Of(addresses) => addresses.get(index).copied(),
+            Self::V4(addresses) => addresses.get(index).copied().map(IpAddr::V4),
+            Self::V6(addresses) => addresses.get(index).copied().map(IpAddr::V6),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+/// The SRV records of one question.
+#[derive(Clone, Copy, Debug)]
+pub struct Srv<'a> {
+    pub(super) service: &'a ServiceEntry,
+    pub(super) records: SrvRecords<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SrvRecords<'a> {
+    /// Ports of a Service with virtual addresses: all that match.
+    Cluster { ports: &'a [ServicePort], wanted: Wanted<'a> },
+    /// Endpoints, and of those at most the one host.
+    Hosts { entries: &'a [SrvEntry], host: Option<u32> },
+}
+
+/// The port that a question names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) port: Option<(&'a [u8], crate::object::Protocol)>,
+}
+
+impl Wanted<'_> {
+    pub(super) fn matches(&self, port: &ServicePort) -> bool {
+        self.port.is_none_or(|(name, protocol)| {
+            port.protocol == protocol && port.name.as_bytes().eq_ignore_ascii_case(name)
+        })
+    }
+}
+
+/// One SRV record; its priority is 0 and all records of an answer weigh the same.
+#[derive(Clone, Copy, Debug)]
+pub struct SrvTarget<'a> {
+    pub port: u16,
+    pub host: HostTarget<'a>,
+}
+
+/// A host below `svc.ZONE` that SRV records point to.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTarget<'a> {
+    /// `None` when the target is the Service itself.
+    pub label: Option<&'a HostLabel>,
+    /// `SERVICE.NAMESPACE` in wire form.
+    pub service: &'a [u8],
+    /// The target's addresses of both families, for the additional section.
+    pub addresses: &'a [IpAddr],
+}
+
+impl<'a> Srv<'a> {
+    /// How many records there are, at least one.
+    pub fn len(&self) -> usize {
+        self.targets().count()
+    }
+
+    /// Never: an empty set is NXDOMAIN or NODATA instead.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The weight of each record: equal shares of 100, as CoreDNS has it.
+    pub fn weight(&self) -> u16 {
+        u16::try_from(100 / self.len().max(1)).unwrap_or(0).max(1)
+    }
+
+    pub fn targets(self) -> impl Iterator<Item = SrvTarget<'a>> {
+        let service = self.service;
+        let (ports, wanted, entries, host) = match self.records {
+            SrvRecords::Cluster { ports, wanted } => (ports, wanted, &[][..], None),
+            SrvRecords::Hosts { entries, host } => (&[][..], Wanted { port: None }, entries, host),
+        };
+        let of_ports = ports.iter().filter(move |port| wanted.matches(port)).map(move |port| {
+            let host = HostTarget {
+                label: None,
+                service: service.key(),
+                addresses: service.cluster_ips(),
+            };
+            SrvTarget { port: port.port, host }
+        });
+        let of_hosts = entries
+            .iter()
+            .filter(move |entry| host.is_none_or(|host| host == entry.host))
+            .filter_map(move |entry| {
+                let host: &HostEntry = service.host(entry.host)?;
+                let host = HostTarget {
+                    label: Some(&host.label),
+                    service: service.key(),
+                    addresses: host.addresses(),
+                };
+                Some(SrvTarget { port: entry.number, host })
+            });
+        of_ports.chain(of_hosts)
+    }
+}
+
+/// The name that an address belongs to, below `svc.ZONE`.
+#[derive(Clone, Copy, Debug)]
+pub struct PtrTarget<'a> {
+    pub label: Option<&'a HostLabel>,
+    /// `SERVICE.NAMESPACE` in wire form.
+    pub service: &'a [u8],
+}

@@ -1,0 +1,235 @@
+//! Questions in, answers out.
+
+use std::net::IpAddr;
+
+use super::answer::{Addresses, Answer, PtrTarget, RecordType, Srv, SrvRecords, Wanted};
+use super::label::parse_loosely;
+use super::service::{Facts, Kind, ServiceEntry};
+use super::{Names, PodMode};
+use crate::object::Protocol;
+
+/// `dns-version.ZONE TXT`: the version of the specification that is followed.
+const DNS_VERSION: &str = "1.1.0";
+
+/// No name that exists has more labels left of its zone: `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`.
+const MAX_LABELS: usize = 5;
+
+impl Names {
+    /// Resolves `name`, which is relative to the zone, in lower case and wire form.
+    pub fn lookup<'a>(&'a self, name: &'a [u8], kind: RecordType) -> Answer<'a> {
+        let mut starts = [0_usize; MAX_LABELS + 1];
+        let mut count = 0;
+        let mut at = 0;
+        while at < name.len() {
+            if count == MAX_LABELS {
+                return Answer::NxDomain;
+            }
+            starts[count] = at;
+            count += 1;
+            at += 1 + usize::from(name[at]);
+        }
+        if at != name.len() {
+            return Answer::NxDomain;
+        }
+        starts[count] = name.len();
+        let Some(last) = count.checked_sub(1) else { return apex(kind) };
+        let from = |label: usize| &name[starts[label]..];
+        let label = |index: usize| &name[starts[index] + 1..starts[index + 1]];
+        match (from(last), last) {
+            (b"\x0bdns-version", 0) => match kind {
+                RecordType::TXT => Answer::Text(DNS_VERSION),
+                _ => Answer::NoData,
+            },
+            (b"\x03dns", 0) => Answer::NoData,
+            (b"\x03dns", 1) if label(0) == b"ns" => self.name_server(kind),
+            (b"\x03svc" | b"\x03pod", 0) => Answer::NoData,
+            (b"\x03pod", 1) if self.options.pods == PodMode::Disabled => Answer::NxDomain,
+            (b"\x03svc" | b"\x03pod", 1) => {
+                if self.namespaces.contains_key(&name[..starts[1]]) {
+                    Answer::NoData
+                } else {
+                    Answer::NxDomain
+                }
+            }
+            (b"\x03pod", 2) => self.pod(label(0), &name[starts[1]..starts[2]], kind),
+            (b"\x03svc", _) => {
+                let key = &name[starts[last - 2]..starts[last]];
+                let Some(entry) = self.services.get(key) else { return Answer::NxDomain };
+                let Some(facts) = entry.facts() else { return Answer::NxDomain };
+                if self.is_hidden(entry, facts) {
+                    return Answer::NxDomain;
+                }
+                match last {
+                    2 => service(entry, facts, kind),
+                    3 => below_service(entry, facts, label(0), kind),
+                    _ => port(entry, facts, label(0), label(1), kind),
+                }
+            }
+            _ => Answer::NxDomain,
+        }
+    }
+
+    /// The names that `address` has, sorted: that of the Service whose virtual address it is, else
+    /// those of the endpoints that have it.
+    pub fn reverse(&self, address: IpAddr) -> impl Iterator<Item = PtrTarget<'_>> {
+        let virtual_owner = self.by_cluster_ip.get(&address).and_then(|o| o.as_slice().first());
+        let cluster = virtual_owner.map(|key| PtrTarget { label: None, service: key });
+        let endpoints = if cluster.is_some() { None } else { self.by_endpoint.get(&address) };
+        let owners = endpoints.map_or(&[][..], |owners| owners.as_slice());
+        let hosts =
+            owners.iter().filter_map(|key| self.services.get(&**key)).flat_map(move |entry| {
+                entry
+                    .hosts_at(address)
+                    .map(|host| PtrTarget { label: Some(&host.label), service: entry.key() })
+            });
+        cluster.into_iter().chain(hosts)
+    }
+
+    /// `ignore empty_service` hides Services with a virtual address that nobody answers at.
+    fn is_hidden(&self, entry: &ServiceEntry, facts: &Facts) -> bool {
+        self.options.ignore_empty_service && facts.kind == Kind::Cluster && entry.hosts().is_empty()
+    }
+
+    fn pod(&self, label: &[u8], namespace: &[u8], kind: RecordType) -> Answer<'_> {
+        if self.options.pods == PodMode::Disabled || !self.namespaces.contains_key(namespace) {
+            return Answer::NxDomain;
+        }
+        let Some(address) = parse_loosely(label) else { return Answer::NxDomain };
+        if self.options.pods == PodMode::Verified {
+            let owners = self.by_pod.get(&address).map_or(&[][..], |owners| owners.as_slice());
+            if !owners.iter().any(|owner| **owner == *namespace) {
+                return Answer::NxDomain;
+            }
+        }
+        match (kind, address) {
+            (RecordType::A, IpAddr::V4(_)) | (RecordType::AAAA, IpAddr::V6(_)) => {
+                Answer::Addresses(Addresses::One(address))
+            }
+            _ => Answer::NoData,
+        }
+    }
+
+    /// `ns.dns.ZONE`.
+    fn name_server(&self, kind: RecordType) -> Answer<'_> {
+        for address in &self.server_addresses {
+            let owners = self.by_endpoint.get(address).map_or(&[][..], |owners| owners.as_slice());
+            for entry in owners.iter().filter_map(|key| self.services.get(&**key)) {
+                if let Answer::Addresses(addresses) = of_family(entry, kind) {
+                    return Answer::Addresses(addresses);
+                }
+            }
+        }
+        let own = self.server_addresses.iter().find(|address| match kind {
+            RecordType::A => address.is_ipv4(),
+            RecordType::AAAA => address.is_ipv6(),
+            _ => false,
+        });
+        own.map_or(Answer::NoData, |address| Answer::Addresses(Addresses::One(*address)))
+    }
+}
+
+fn apex(kind: RecordType) -> Answer<'static> {
+    match kind {
+        RecordType::SOA => Answer::Soa,
+        RecordType::NS => Answer::NameServer,
+        _ => Answer::NoData,
+    }
+}
+
+fn of_family(entry: &ServiceEntry, kind: RecordType) -> Answer<'_> {
+    match kind {
+        RecordType::A if !entry.v4.is_empty() => Answer::Addresses(Addresses::V4(&entry.v4)),
+        RecordType::AAAA if !entry.v6.is_empty() => Answer::Addresses(Addresses::V6(&entry.v6)),
+        _ => Answer::NoData,
+    }
+}
+
+/// `SERVICE.NAMESPACE.svc`.
+fn service<'a>(entry: &'a ServiceEntry, facts: &'a Facts, kind: RecordType) -> Answer<'a> {
+    match &facts.kind {
+        Kind::External(target) => return Answer::Cname(target),
+        Kind::Unresolvable => return Answer::NxDomain,
+        // The specification, 2.4.1: no ready endpoint, no name.
+        Kind::Headless if entry.hosts().is_empty() => return Answer::NxDomain,
+        Kind::Headless | Kind::Cluster => {}
+    }
+    match kind {
+        RecordType::SRV => srv(entry, facts, Wanted { port: None }),
+        _ => of_family(entry, kind),
+    }
+}
+
+/// `HOSTNAME.SERVICE.NAMESPACE.svc`, and the empty name `_PROTOCOL` above the ports.
+fn below_service<'a>(
+    entry: &'a ServiceEntry,
+    facts: &'a Facts,
+    label: &[u8],
+    kind: RecordType,
+) -> Answer<'a> {
+    if let Some(protocol) = protocol(label) {
+        let exists = match facts.kind {
+            Kind::Cluster => {
+                facts.ports.iter().any(|port| port.protocol == protocol && !port.name.is_empty())
+            }
+            _ => entry.has_protocol(protocol) && !entry.hosts().is_empty(),
+        };
+        return if exists { Answer::NoData } else { Answer::NxDomain };
+    }
+    let Some(index) = entry.find_host(label) else { return Answer::NxDomain };
+    let addresses = entry.host(index).map_or(&[][..], |host| host.addresses());
+    let (v4, v6) = addresses.split_at(addresses.partition_point(IpAddr::is_ipv4));
+    let some = |addresses: &'a [IpAddr]| match addresses {
+        [] => Answer::NoData,
+        _ => Answer::Addresses(Addresses::Of(addresses)),
+    };
+    match kind {
+        RecordType::A => some(v4),
+        RecordType::AAAA => some(v6),
+        RecordType::SRV => {
+            let records = SrvRecords::Hosts { entries: entry.srv_entries(None), host: Some(index) };
+            some_srv(Srv { service: entry, records })
+        }
+        _ => Answer::NoData,
+    }
+}
+
+/// `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`.
+fn port<'a>(
+    entry: &'a ServiceEntry,
+    facts: &'a Facts,
+    name: &'a [u8],
+    protocol_label: &[u8],
+    kind: RecordType,
+) -> Answer<'a> {
+    let Some(protocol) = protocol(protocol_label) else { return Answer::NxDomain };
+    let Some(name) = name.strip_prefix(b"_").filter(|name| !name.is_empty()) else {
+        return Answer::NxDomain;
+    };
+    match (srv(entry, facts, Wanted { port: Some((name, protocol)) }), kind) {
+        (Answer::Srv(found), RecordType::SRV) => Answer::Srv(found),
+        (Answer::Srv(_), _) => Answer::NoData,
+        _ => Answer::NxDomain,
+    }
+}
+
+fn srv<'a>(entry: &'a ServiceEntry, facts: &'a Facts, wanted: Wanted<'a>) -> Answer<'a> {
+    let records = match facts.kind {
+        Kind::Cluster => SrvRecords::Cluster { ports: &facts.ports, wanted },
+        Kind::Headless => SrvRecords::Hosts { entries: entry.srv_entries(wanted.port), host: None },
+        Kind::External(_) | Kind::Unresolvable => return Answer::NoData,
+    };
+    some_srv(Srv { service: entry, records })
+}
+
+fn some_srv(srv: Srv<'_>) -> Answer<'_> {
+    if srv.targets().next().is_some() { Answer::Srv(srv) } else { Answer::NoData }
+}
+
+fn protocol(label: &[u8]) -> Option<Protocol> {
+    match label {
+        b"_tcp" => Some(Protocol::Tcp),
+        b"_udp" => Some(Protocol::Udp),
+        b"_sctp" => Some(Protocol::Sctp),
+        _ => None,
+    }
+}
