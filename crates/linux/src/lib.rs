@@ -5,6 +5,7 @@
 //! cgroups and processes only.
 
 pub mod cgroup;
+pub mod datagram;
 mod error;
 pub mod link;
 pub mod mount;
@@ -15,5 +16,6 @@ pub mod process;
 pub mod route;
 pub mod rtnl;
 pub mod sysctl;
+pub mod watch;
 
 pub use error::{Attempt, Failed};
