@@ -1,0 +1,133 @@
+//! The Endpoints object of a Service: whether it must be written, and what.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::{
+    api::core::v1::{EndpointSubset, Endpoints, Pod, Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::subsets;
+
+/// Marks the objects of headless Services.
+pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
+/// Says who writes an Endpoints object (Kubernetes 1.33).
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const MANAGER: &str = "endpoint-controller";
+/// Says that addresses were left out.
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+
+/// What to do with a Service's Endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    Create(Box<Endpoints>),
+    Update(Box<Endpoints>),
+}
+
+/// Whether a Service has no virtual address.
+pub(super) fn is_headless(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
+}
+
+fn labels(service: &Service) -> BTreeMap<String, String> {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.remove(HEADLESS);
+    if is_headless(service) {
+        labels.insert(HEADLESS.into(), String::new());
+    }
+    labels.insert(MANAGED_BY.into(), MANAGER.into());
+    labels
+}
+
+/// Subsets in an order of their own, so that another writer's order makes no difference.
+fn canonical(subsets: Option<&Vec<EndpointSubset>>) -> Vec<EndpointSubset> {
+    let mut subsets = subsets.cloned().unwrap_or_default();
+    for subset in &mut subsets {
+        for list in [&mut subset.addresses, &mut subset.not_ready_addresses] {
+            *list = list.take().filter(|l| !l.is_empty());
+            if let Some(list) = list {
+                list.sort_by(|a, b| a.ip.cmp(&b.ip).then_with(|| uid(a).cmp(&uid(b))));
+            }
+        }
+        subset.ports = subset.ports.take().filter(|p| !p.is_empty());
+        if let Some(ports) = &mut subset.ports {
+            for port in ports.iter_mut() {
+                port.name = port.name.take().filter(|n| !n.is_empty());
+            }
+            ports.sort_by(|a, b| {
+                (&a.name, &a.protocol, a.port).cmp(&(&b.name, &b.protocol, b.port))
+            });
+        }
+    }
+    subsets.sort_by_cached_key(|s| format!("{:?}", s.ports));
+    subsets
+}
+
+fn uid(address: &k8s_openapi::api::core::v1::EndpointAddress) -> Option<&str> {
+    address.target_ref.as_ref()?.uid.as_deref()
+}
+
+/// Plans the write for a Service, the pods that it selects, and its Endpoints as they are.
+pub(super) fn plan(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    existing: Option<&Endpoints>,
+) -> Option<Action> {
+    let mut subsets = subsets::wanted(service, pods);
+    let truncated = subsets::truncate(&mut subsets);
+    let labels = labels(service);
+    let Some(existing) = existing else {
+        return Some(Action::Create(Box::new(Endpoints {
+            metadata: ObjectMeta {
+                name: service.metadata.name.clone(),
+                namespace: service.metadata.namespace.clone(),
+                labels: Some(labels),
+                annotations: truncated.then(|| [(OVER_CAPACITY.into(), "truncated".into())].into()),
+                ..Default::default()
+            },
+            subsets: (!subsets.is_empty()).then_some(subsets),
+        })));
+    };
+    let annotated =
+        existing.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OVER_CAPACITY));
+    let same = canonical(existing.subsets.as_ref()) == canonical(Some(&subsets))
+        && existing.metadata.labels.as_ref() == Some(&labels)
+        && annotated == truncated;
+    if same {
+        return None;
+    }
+    let mut update = existing.clone();
+    update.metadata.labels = Some(labels);
+    let annotations = update.metadata.annotations.get_or_insert_default();
+    if truncated {
+        annotations.insert(OVER_CAPACITY.into(), "truncated".into());
+    } else {
+        annotations.remove(OVER_CAPACITY);
+    }
+    update.subsets = (!subsets.is_empty()).then_some(subsets);
+    Some(Action::Update(Box::new(update)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn created_once_then_left_alone_until_something_changes() {
+        let mut service: Service = serde_json::from_value(json!({
+            "metadata": {"name": "blue", "namespace": "ns", "labels": {"app": "blue"}},
+            "spec": {"clusterIP": "None", "ipFamilies": ["IPv4"], "ports": [{"port": 80}]},
+        }))
+        .unwrap();
+        let Some(Action::Create(made)) = plan(&service, &[], None) else { panic!("not created") };
+        let labels = made.metadata.labels.clone().unwrap();
+        assert_eq!(
+            labels.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["app", MANAGED_BY, HEADLESS]
+        );
+        assert_eq!(plan(&service, &[], Some(&made)), None);
+        service.metadata.labels = None;
+        assert!(matches!(plan(&service, &[], Some(&made)), Some(Action::Update(_))));
+    }
+}

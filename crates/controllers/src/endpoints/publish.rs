@@ -1,0 +1,301 @@
+//! The controllers that publish the pods a Service selects: Endpoints, and EndpointSlices.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Endpoints, Node, Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::api::{DeleteParams, PostParams, Preconditions};
+
+use super::{object, slice, slices};
+use crate::{
+    cache::Key,
+    context::{Context, of_service},
+    error::{Attempt, ReconcileError},
+    events::Kind,
+    owner,
+    queue::{Outcome, Queue},
+    selector,
+};
+
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const MAX_ENDPOINTS: usize = 100;
+/// Writes under way at the same time.
+const CONCURRENCY: usize = 8;
+
+/// The label by which topology names a node's zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+fn zone(node: &Node) -> Option<String> {
+    node.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).cloned()
+}
+
+/// A Service's selector, if it has one that counts: ExternalName Services select nothing.
+fn selector_of(service: &Service) -> Option<&BTreeMap<String, String>> {
+    let spec = service.spec.as_ref()?;
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return None;
+    }
+    spec.selector.as_ref().filter(|s| !s.is_empty())
+}
+
+/// Whether the change of a pod can change what is published: heartbeats of other fields are most events.
+fn matters(old: &Pod, new: &Pod) -> bool {
+    let view = |p: &Pod| {
+        let spec = crate::pod::spec(p);
+        let status = crate::pod::status(p);
+        (
+            p.metadata.uid.clone(),
+            crate::pod::is_terminating(p),
+            crate::pod::is_terminal(p),
+            crate::pod::is_ready(p),
+            status.pod_ip.clone(),
+            status.pod_ips.clone(),
+            spec.node_name.clone(),
+            spec.hostname.clone(),
+        )
+    };
+    view(old) != view(new) || old.metadata.labels != new.metadata.labels
+}
+
+fn watch(ctx: &Arc<Context>, queue: &Queue<Key>) {
+    let (c, q) = (ctx.clone(), queue.clone());
+    ctx.caches.pods.on_change(move |change| {
+        if let (Some(old), Some(new)) = (change.old, change.new)
+            && !matters(old, new)
+        {
+            return;
+        }
+        let namespace = change.latest().metadata.namespace.as_deref().unwrap_or("");
+        for service in c.caches.services.list_in(namespace) {
+            let selects = |s: &BTreeMap<String, String>| {
+                change.both().any(|p| selector::matches_map(s, &p.metadata.labels))
+            };
+            if selector_of(&service).is_some_and(selects) {
+                q.add(Key::of(&service.metadata));
+            }
+        }
+    });
+    let q = queue.clone();
+    ctx.caches.services.on_change(move |change| q.add(Key::of(&change.latest().metadata)));
+}
+
+/// The pods that a Service selects, sorted by name.
+fn selected(ctx: &Context, namespace: &str, wanted: &BTreeMap<String, String>) -> Vec<Arc<Pod>> {
+    let mut pods = ctx.caches.pods.list_in(namespace);
+    pods.retain(|p| selector::matches_map(wanted, &p.metadata.labels));
+    pods
+}
+
+/// Runs the Endpoints controller.
+pub fn endpoints(ctx: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
+    let queue = ctx.queue("endpoint");
+    watch(ctx, &queue);
+    let q = queue.clone();
+    ctx.caches.endpoints.on_change(move |change| q.add(Key::of(&change.latest().metadata)));
+    let ctx = ctx.clone();
+    let shutdown = ctx.shutdown.clone();
+    queue.run(CONCURRENCY, shutdown, move |key| sync_endpoints(ctx.clone(), key))
+}
+
+async fn sync_endpoints(ctx: Arc<Context>, key: Key) -> Outcome {
+    let api = ctx.api::<Endpoints>(&key.namespace);
+    let existing = ctx.caches.endpoints.get_key(&key);
+    let Some(service) = ctx.caches.services.get_key(&key) else {
+        // Objects with the name of a Service go with it, also hand-written ones; the leader Endpoints of old
+        // clients, which never had a Service, stay.
+        let managed = |e: &Endpoints| {
+            e.metadata
+                .labels
+                .as_ref()
+                .is_some_and(|l| l.contains_key("endpoints.kubernetes.io/managed-by"))
+        };
+        if let Some(existing) = existing.filter(|e| managed(e)) {
+            let preconditions =
+                Preconditions { uid: existing.metadata.uid.clone(), resource_version: None };
+            let params = DeleteParams::default().preconditions(preconditions);
+            api.delete(&key.name, &params)
+                .await
+                .attempt_opt(|| format!("deleting Endpoints {key}"))?;
+        }
+        return Ok(None);
+    };
+    let Some(wanted) = selector_of(&service) else { return Ok(None) };
+    let pods = selected(&ctx, &key.namespace, wanted);
+    let written = match object::plan(&service, &pods, existing.as_deref()) {
+        None => return Ok(None),
+        Some(object::Action::Create(endpoints)) => {
+            let made = api.create(&PostParams::default(), &endpoints).await;
+            made.attempt(|| format!("creating Endpoints {key}"))
+        }
+        Some(object::Action::Update(endpoints)) => {
+            let made = api.replace(&key.name, &PostParams::default(), &endpoints).await;
+            made.attempt(|| format!("updating Endpoints {key}"))
+        }
+    };
+    match written {
+        Ok(endpoints) => {
+            ctx.caches.endpoints.assume(endpoints);
+            Ok(None)
+        }
+        Err(error) if error.is_namespace_terminating() => Ok(None),
+        Err(error) => {
+            if !error.is_conflict() {
+                let reason = if existing.is_some() {
+                    "FailedToUpdateEndpoint"
+                } else {
+                    "FailedToCreateEndpoint"
+                };
+                let message = format!("Failed to update endpoint {key}: {}", error.message());
+                ctx.events.record(&*service, "endpoint-controller", Kind::Warning, reason, message);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Runs the EndpointSlice controller.
+pub fn endpoint_slices(ctx: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
+    let queue = ctx.queue("endpoint_slice");
+    watch(ctx, &queue);
+    let q = queue.clone();
+    ctx.caches.slices.on_change(move |change| {
+        for slice in change.both().filter(|s| is_managed(s)) {
+            if let Some(service) =
+                slice.metadata.labels.as_ref().and_then(|l| l.get(crate::context::SERVICE_NAME))
+            {
+                q.add(Key::new(slice.metadata.namespace.clone().unwrap_or_default(), service));
+            }
+        }
+    });
+    let (c, q) = (ctx.clone(), queue.clone());
+    ctx.caches.nodes.on_change(move |change| {
+        if change.old.map(|n| zone(n)) == change.new.map(|n| zone(n)) {
+            return;
+        }
+        let name = change.latest().metadata.name.clone().unwrap_or_default();
+        for pod in c.caches.pods.group(&crate::pod::by_node(&name)) {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or("");
+            for service in c.caches.services.list_in(namespace) {
+                if selector_of(&service)
+                    .is_some_and(|s| selector::matches_map(s, &pod.metadata.labels))
+                {
+                    q.add(Key::of(&service.metadata));
+                }
+            }
+        }
+    });
+    let ctx = ctx.clone();
+    let shutdown = ctx.shutdown.clone();
+    queue.run(CONCURRENCY, shutdown, move |key| sync_slices(ctx.clone(), key))
+}
+
+fn is_managed(slice: &EndpointSlice) -> bool {
+    slice
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(slices::MANAGED_BY))
+        .is_some_and(|m| m == MANAGER)
+}
+
+fn shape(service: &Service) -> slices::Shape {
+    let mut labels = service.metadata.labels.clone().unwrap_or_default();
+    labels.remove(object::HEADLESS);
+    if object::is_headless(service) {
+        labels.insert(object::HEADLESS.into(), String::new());
+    }
+    slices::Shape {
+        namespace: service.metadata.namespace.clone().unwrap_or_default(),
+        service: service.metadata.name.clone().unwrap_or_default(),
+        managed_by: MANAGER,
+        labels,
+        annotations: BTreeMap::new(),
+        owner: owner::controller_ref::<Service>(service),
+        max: MAX_ENDPOINTS,
+    }
+}
+
+async fn sync_slices(ctx: Arc<Context>, key: Key) -> Outcome {
+    // Without the Service, its slices go by their owner reference.
+    let Some(service) = ctx.caches.services.get_key(&key) else { return Ok(None) };
+    let Some(wanted) = selector_of(&service) else { return Ok(None) };
+    if service.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
+    }
+    let pods = selected(&ctx, &key.namespace, wanted);
+    let zone_of = |name: &str| ctx.caches.nodes.get("", name).map(|n| zone(&n));
+    let wanted = slice::wanted(&service, &pods, &zone_of);
+    if wanted.homeless > 0 {
+        tracing::debug!(service = %key, pods = wanted.homeless, "pods left out until their nodes are known");
+    }
+    let mut existing = ctx.caches.slices.group(&of_service(&key.namespace, &key.name));
+    existing.retain(|s| is_managed(s));
+    let written = write(&ctx, slices::plan(&shape(&service), &wanted, &existing)).await;
+    match written {
+        Err(error) if error.is_namespace_terminating() => Ok(None),
+        Err(error) if error.is_conflict() => Err(error),
+        Err(error) => {
+            let message =
+                format!("Error updating Endpoint Slices for Service {key}: {}", error.message());
+            ctx.events.record(
+                &*service,
+                "endpoint-slice-controller",
+                Kind::Warning,
+                "FailedToUpdateEndpointSlices",
+                message,
+            );
+            Err(error)
+        }
+        Ok(()) => Ok(None),
+    }
+}
+
+/// Writes slices; the cache learns of each write at once.
+pub(super) async fn write(
+    ctx: &Context,
+    actions: Vec<slices::Action>,
+) -> Result<(), ReconcileError> {
+    for action in actions {
+        match action {
+            slices::Action::Create(slice) => {
+                let namespace = slice.metadata.namespace.clone().unwrap_or_default();
+                let made = ctx
+                    .api::<EndpointSlice>(&namespace)
+                    .create(&PostParams::default(), &slice)
+                    .await;
+                let prefix = slice.metadata.generate_name.as_deref().unwrap_or_default();
+                ctx.caches.slices.assume(
+                    made.attempt(|| format!("creating EndpointSlice {namespace}/{prefix}"))?,
+                );
+            }
+            slices::Action::Update(slice) => {
+                let key = Key::of(&slice.metadata);
+                let api = ctx.api::<EndpointSlice>(&key.namespace);
+                let made = api.replace(&key.name, &PostParams::default(), &slice).await;
+                ctx.caches.slices.assume(made.attempt(|| format!("updating EndpointSlice {key}"))?);
+            }
+            slices::Action::Delete(slice) => {
+                let key = Key::of(&slice.metadata);
+                let uid = slice.metadata.uid.clone().unwrap_or_default();
+                let preconditions =
+                    Preconditions { uid: Some(uid.clone()), resource_version: None };
+                let params = DeleteParams::default().preconditions(preconditions);
+                let done =
+                    ctx.api::<EndpointSlice>(&key.namespace).delete(&key.name, &params).await;
+                done.attempt_opt(|| format!("deleting EndpointSlice {key}"))?;
+                ctx.caches.slices.assume_removed(&key, &uid);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A reference to the Endpoints that mirrored slices belong to.
+pub(super) fn owned_by(endpoints: &Endpoints) -> OwnerReference {
+    owner::controller_ref::<Endpoints>(endpoints)
+}
