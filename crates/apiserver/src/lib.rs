@@ -4,4 +4,5 @@ pub mod apply;
 pub mod discovery;
 pub mod patch;
 pub mod resource;
+pub mod schema;
 pub mod selector;

@@ -1,12 +1,15 @@
-//! The patches of the Kubernetes API: JSON patch (RFC 6902), merge patch (RFC 7386).
+//! The patches of the Kubernetes API: JSON patch (RFC 6902), merge patch (RFC 7386) and
+//! strategic merge patch.
 
 use serde_json::Value;
 
 mod json;
 mod merge;
+mod strategic;
 
 pub use json::json;
 pub use merge::merge;
+pub use strategic::strategic;
 
 /// Why a patch could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,6 +20,7 @@ pub(crate) mod names;
 mod plain;
 mod rows;
 pub mod scale;
+mod service;
 #[allow(dead_code)] // used by the kinds to come
 pub(crate) mod value;
 

@@ -2,6 +2,7 @@
 
 use super::meta::NameRule;
 use super::plain::{Plain, Review};
+use super::service::Service;
 use super::{Resource, Subresource, Verb};
 
 const ALL: &[Verb] = &[
@@ -259,12 +260,7 @@ static TABLE: &[Resource] = &[
             sub("proxy", "", "v1", "ServiceProxyOptions", PROXY),
             status("", "v1", "Service"),
         ],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Label1035,
-            has_status: true,
-            generation: false,
-        },
+        strategy: &Service,
         stored_as: None,
     },
     Resource {
