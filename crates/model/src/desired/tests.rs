@@ -1,0 +1,332 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::frontend::{Action, Family, FrontendAddress, FrontendKind, Scope};
+use crate::node_view::NodePortAddresses;
+use crate::object::*;
+use crate::oracle::{Packet, Verdict, route};
+use crate::snapshot::Event;
+use crate::testing::{Dice, Universe};
+
+fn view() -> NodeView {
+    NodeView {
+        name: "node-0".into(),
+        families: Family::BOTH.to_vec(),
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
+        node_port_addresses: NodePortAddresses::All,
+        loopback_node_ports: true,
+        masquerade_all: false,
+        masquerade_egress: true,
+    }
+}
+
+fn events(seed: u64, count: usize) -> Vec<Event> {
+    let (universe, mut dice) = (Universe::default(), Dice::new(seed));
+    (0..count).map(|_| universe.event(&mut dice)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn following_changes_ends_where_starting_over_does(seed: u64, step in 1_usize..9) {
+        let mut snapshot = Snapshot::default();
+        let mut followed = Desired::new(view());
+        let mut mirror = Desired::new(view());
+        for batch in events(seed, 120).chunks(step) {
+            batch.iter().cloned().for_each(|event| snapshot.apply(event));
+            let before = desired_clone(&mirror);
+            let changes = { let dirty = snapshot.take_dirty(); followed.update(&snapshot, &dirty) };
+            let fresh = desired(&snapshot, &view());
+            prop_assert_eq!(diff(&followed, &fresh), Changes::default());
+            let mut expected = diff(&before, &fresh);
+            expected.services = changes.services;
+            prop_assert_eq!(&changes.frontends, &expected.frontends);
+            prop_assert_eq!(&changes.pools, &expected.pools);
+            prop_assert_eq!(&changes.cluster_ips, &expected.cluster_ips);
+            prop_assert_eq!(&changes.local_addresses, &expected.local_addresses);
+            prop_assert_eq!(&changes.node_addresses, &expected.node_addresses);
+            mirror = fresh;
+        }
+    }
+
+    #[test]
+    fn duplicates_and_order_among_objects_do_not_matter(seed: u64, shuffle: u64) {
+        let mut last = std::collections::BTreeMap::new();
+        let mut one = Snapshot::default();
+        for event in events(seed, 100) {
+            one.apply(event.clone());
+            last.insert(object_of(&event), event);
+        }
+        let mut final_events: Vec<_> = last.into_values().collect();
+        let mut dice = Dice::new(shuffle);
+        for index in (1..final_events.len()).rev() {
+            final_events.swap(index, dice.below(index as u32 + 1) as usize);
+        }
+        let mut other = Snapshot::default();
+        for event in &final_events {
+            other.apply(event.clone());
+            if dice.once_in(2) {
+                other.apply(event.clone());
+            }
+        }
+        prop_assert_eq!(diff(&desired(&one, &view()), &desired(&other, &view())), Changes::default());
+    }
+
+    #[test]
+    fn probabilities_are_even_and_add_up(seed: u64) {
+        let mut snapshot = Snapshot::default();
+        events(seed, 80).into_iter().for_each(|event| snapshot.apply(event));
+        let desired = desired(&snapshot, &view());
+        for (key, _) in desired.frontends() {
+            for source in ["10.244.0.9", "10.244.1.9", "198.51.100.7", "fd00:10:244::9", "2001:db8:1::7"] {
+                let source: IpAddr = source.parse().unwrap();
+                let (destination, to_node) = match key.address {
+                    FrontendAddress::Ip(ip) => (ip, false),
+                    FrontendAddress::Node(Family::Ipv4) => ("172.30.0.2".parse().unwrap(), true),
+                    FrontendAddress::Node(Family::Ipv6) => ("2001:db8::2".parse().unwrap(), true),
+                };
+                if source.is_ipv4() != destination.is_ipv4() {
+                    continue;
+                }
+                let packet = Packet {
+                    source, destination, protocol: key.protocol, destination_port: key.port,
+                    from_node: false, to_node,
+                };
+                match route(&desired, &packet) {
+                    Verdict::Balance { choices, .. } => {
+                        prop_assert!(!choices.is_empty());
+                        let sum: f64 = choices.iter().map(|choice| choice.probability).sum();
+                        prop_assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+                        let first = choices[0].probability;
+                        prop_assert!(choices.iter().all(|choice| choice.probability == first));
+                    }
+                    Verdict::Pass { .. } => prop_assert!(false, "{key} passes"),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn desired_clone(from: &Desired) -> Desired {
+    let mut copy = Desired::new(view());
+    copy.frontends = from.frontends.clone();
+    copy.pools = from.pools.clone();
+    let mut ignored = BTreeMap::new();
+    from.cluster_ips.iter().for_each(|ip| copy.cluster_ips.add(*ip, &mut ignored));
+    from.local_addresses.iter().for_each(|ip| copy.local_addresses.add(*ip, &mut ignored));
+    copy.node_addresses = from.node_addresses.clone();
+    copy
+}
+
+fn object_of(event: &Event) -> (u8, ObjectName) {
+    let node = |name: &Arc<str>| (2, ObjectName::new("", name.clone()));
+    match event {
+        Event::Service(Service { name, .. }) | Event::ServiceDeleted(name) => (0, name.clone()),
+        Event::EndpointSlice(EndpointSlice { name, .. }) | Event::EndpointSliceDeleted(name) => {
+            (1, name.clone())
+        }
+        Event::Node(item) => node(&item.name),
+        Event::NodeDeleted(name) => node(name),
+    }
+}
+
+fn service(ports: &[(u16, Option<u16>)]) -> Service {
+    Service {
+        name: ObjectName::new("default", "blue"),
+        service_type: ServiceType::NodePort,
+        cluster_ips: vec!["10.96.0.9".parse().unwrap()],
+        headless: false,
+        external_name: None,
+        ports: ports
+            .iter()
+            .map(|(port, node_port)| ServicePort {
+                name: "".into(),
+                protocol: Protocol::Tcp,
+                port: *port,
+                node_port: *node_port,
+            })
+            .collect(),
+        external_ips: vec![],
+        load_balancer: vec![],
+        load_balancer_source_ranges: vec![],
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: None,
+        affinity_seconds: None,
+        publish_not_ready_addresses: false,
+        traffic_distribution: None,
+        foreign_proxy: false,
+    }
+}
+
+fn slice(pods: &[(&str, &str)]) -> EndpointSlice {
+    EndpointSlice {
+        name: ObjectName::new("default", "blue-x"),
+        service: Some(ObjectName::new("default", "blue")),
+        address_type: AddressType::Ipv4,
+        ports: vec![EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: Some(8080) }],
+        endpoints: pods
+            .iter()
+            .map(|(address, node)| Endpoint {
+                address: address.parse().unwrap(),
+                ready: true,
+                serving: true,
+                terminating: false,
+                hostname: None,
+                node_name: Some((*node).into()),
+                zone: None,
+                hints_for_zones: vec![],
+                hints_for_nodes: vec![],
+                pod: None,
+            })
+            .collect(),
+    }
+}
+
+fn of(service: Service, pods: &[(&str, &str)]) -> Desired {
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(Event::Service(service));
+    snapshot.apply(Event::EndpointSlice(slice(pods)));
+    desired(&snapshot, &view())
+}
+
+fn packet(source: &str, destination: &str, port: u16) -> Packet {
+    let own = |text: &str| text == "172.30.0.2" || text.starts_with("127.");
+    Packet {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        protocol: Protocol::Tcp,
+        destination_port: port,
+        from_node: own(source),
+        to_node: own(destination),
+    }
+}
+
+/// The backends' last octets, with `m` where the connection is masqueraded.
+fn outcome(desired: &Desired, packet: Packet) -> String {
+    match route(desired, &packet) {
+        Verdict::Balance { choices, .. } => choices
+            .iter()
+            .map(|choice| {
+                let masquerade = if choice.masquerade { "m" } else { "" };
+                format!("{}{masquerade}", choice.backend)
+            })
+            .collect::<Vec<_>>()
+            .join(" "),
+        Verdict::Reject { reason, .. } => format!("reject {reason:?}"),
+        Verdict::Drop { reason, .. } => format!("drop {reason:?}"),
+        Verdict::Pass { masquerade } => format!("pass {masquerade}"),
+    }
+}
+
+const HERE: (&str, &str) = ("10.244.0.5", "node-0");
+const THERE: (&str, &str) = ("10.244.1.5", "node-1");
+
+#[test]
+fn a_cluster_ip_masquerades_only_what_would_miss_this_node() {
+    let desired = of(service(&[(80, None)]), &[HERE, THERE]);
+    let to = |source| outcome(&desired, packet(source, "10.96.0.9", 80));
+    assert_eq!(to("10.244.0.7"), "10.244.0.5:8080 10.244.1.5:8080");
+    assert_eq!(to("10.244.0.5"), "10.244.0.5:8080m 10.244.1.5:8080", "hairpin");
+    assert_eq!(to("172.30.0.2"), "10.244.0.5:8080 10.244.1.5:8080m", "from the node");
+    assert_eq!(to("198.51.100.7"), "10.244.0.5:8080 10.244.1.5:8080m", "from outside");
+    assert_eq!(outcome(&desired, packet("10.244.0.7", "10.96.0.9", 81)), "reject UnknownPort");
+    assert_eq!(outcome(&desired, packet("10.244.0.7", "10.96.0.8", 80)), "pass true");
+}
+
+#[test]
+fn a_node_port_answers_on_every_node_and_on_loopback() {
+    let desired = of(service(&[(80, Some(30_002))]), &[HERE, THERE]);
+    let to = |source, at| outcome(&desired, packet(source, at, 30_002));
+    assert_eq!(to("198.51.100.7", "172.30.0.2"), "10.244.0.5:8080 10.244.1.5:8080m");
+    assert_eq!(to("10.244.0.7", "172.30.0.2"), "10.244.0.5:8080 10.244.1.5:8080m");
+    assert_eq!(to("127.0.0.1", "127.0.0.1"), "10.244.0.5:8080m 10.244.1.5:8080m");
+    assert_eq!(to("198.51.100.7", "172.30.0.3"), "pass false", "another node's address");
+}
+
+#[test]
+fn external_policy_local_keeps_the_client_and_serves_the_inside_everywhere() {
+    let mut local = service(&[(80, Some(30_002))]);
+    local.external_traffic_policy = TrafficPolicy::Local;
+    let here = of(local.clone(), &[HERE, THERE]);
+    let to = |desired: &Desired, source| outcome(desired, packet(source, "172.30.0.2", 30_002));
+    assert_eq!(to(&here, "198.51.100.7"), "10.244.0.5:8080");
+    assert_eq!(to(&here, "10.244.0.7"), "10.244.0.5:8080 10.244.1.5:8080");
+    let there = of(local.clone(), &[THERE]);
+    assert_eq!(to(&there, "198.51.100.7"), "drop NoLocalEndpoint");
+    assert_eq!(to(&there, "172.30.0.2"), "10.244.1.5:8080m");
+    assert_eq!(to(&of(local, &[]), "198.51.100.7"), "reject NoEndpoint");
+}
+
+#[test]
+fn internal_policy_local_drops_without_a_local_endpoint() {
+    let mut local = service(&[(80, None)]);
+    local.internal_traffic_policy = TrafficPolicy::Local;
+    assert_eq!(
+        outcome(&of(local.clone(), &[THERE]), packet("10.244.0.7", "10.96.0.9", 80)),
+        "drop NoLocalEndpoint"
+    );
+    assert_eq!(
+        outcome(&of(local.clone(), &[HERE, THERE]), packet("10.244.0.7", "10.96.0.9", 80)),
+        "10.244.0.5:8080"
+    );
+    assert_eq!(
+        outcome(&of(local, &[]), packet("10.244.0.7", "10.96.0.9", 80)),
+        "reject NoEndpoint"
+    );
+}
+
+#[test]
+fn source_ranges_bar_everybody_else_from_the_balancer_address_alone() {
+    let mut balanced = service(&[(80, Some(30_002))]);
+    balanced.service_type = ServiceType::LoadBalancer;
+    balanced.load_balancer =
+        vec![LoadBalancerIngress { ip: [203, 0, 113, 1].into(), ip_mode: IpMode::Vip }];
+    balanced.load_balancer_source_ranges = vec!["198.51.100.0/24".parse().unwrap()];
+    let desired = of(balanced, &[HERE]);
+    let to = |source, at, port| outcome(&desired, packet(source, at, port));
+    assert_eq!(to("198.51.100.7", "203.0.113.1", 80), "10.244.0.5:8080");
+    assert_eq!(to("198.51.101.7", "203.0.113.1", 80), "drop SourceRange");
+    assert_eq!(to("198.51.101.7", "172.30.0.2", 30_002), "10.244.0.5:8080");
+    assert_eq!(to("10.244.0.7", "10.96.0.9", 80), "10.244.0.5:8080");
+}
+
+#[test]
+fn two_services_at_one_external_address_take_turns_by_name() {
+    let mut snapshot = Snapshot::default();
+    let mut blue = service(&[(80, None)]);
+    blue.external_ips = vec![[192, 0, 2, 10].into()];
+    let amber =
+        Service { name: ObjectName::new("default", "amber"), cluster_ips: vec![], ..blue.clone() };
+    let mut desired = Desired::new(view());
+    let key = FrontendKey {
+        address: FrontendAddress::Ip([192, 0, 2, 10].into()),
+        protocol: Protocol::Tcp,
+        port: 80,
+    };
+    let mut step = |event| {
+        snapshot.apply(event);
+        let dirty = snapshot.take_dirty();
+        desired.update(&snapshot, &dirty);
+        desired.frontend(&key).map(|frontend| frontend.port.service.name.to_string())
+    };
+    assert_eq!(step(Event::Service(blue.clone())).as_deref(), Some("blue"));
+    assert_eq!(step(Event::Service(amber.clone())).as_deref(), Some("amber"));
+    assert_eq!(step(Event::ServiceDeleted(amber.name.clone())).as_deref(), Some("blue"));
+    assert_eq!(step(Event::Service(amber.clone())).as_deref(), Some("amber"));
+    assert_eq!(step(Event::ServiceDeleted(blue.name.clone())).as_deref(), Some("amber"));
+    assert_eq!(step(Event::ServiceDeleted(amber.name)), None);
+}
+
+#[test]
+fn a_frontend_knows_its_kind_and_its_pool() {
+    let desired = of(service(&[(80, Some(30_002))]), &[HERE]);
+    let kinds: BTreeSet<_> = desired.frontends().map(|(_, frontend)| frontend.kind).collect();
+    assert_eq!(kinds, [FrontendKind::ClusterIp, FrontendKind::NodePort].into());
+    let (key, frontend) = desired.frontends().next().unwrap();
+    assert_eq!(frontend.inside, Action::Balance(Scope::Cluster));
+    assert_eq!(desired.pool_of(key, &frontend.port, Scope::Cluster).unwrap().backends.len(), 1);
+    assert!(desired.pool_of(key, &frontend.port, Scope::Local).is_none());
+}
