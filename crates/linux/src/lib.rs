@@ -5,13 +5,16 @@
 //! cgroups and processes only.
 
 pub mod cgroup;
+pub mod conntrack;
 pub mod datagram;
 mod error;
 pub mod link;
 pub mod mount;
 pub mod namespace;
 pub mod neighbour;
+pub mod netlink;
 pub mod netns;
+pub mod nftables;
 pub mod process;
 pub mod route;
 pub mod rtnl;

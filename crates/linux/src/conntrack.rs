@@ -1,0 +1,170 @@
+//! The kernel's table of connections: reading it and removing entries
+//! (`linux/netfilter/nfnetlink_conntrack.h`).
+
+use std::net::IpAddr;
+
+use crate::netlink::{Attribute, Encoder, Message, NetlinkError, Socket, flags};
+
+/// `NFNL_SUBSYS_CTNETLINK`.
+const SUBSYSTEM: u16 = 1;
+/// `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE`.
+const GET: u16 = 1;
+const DELETE: u16 = 2;
+
+/// `CTA_*`.
+mod attribute {
+    pub(super) const ORIGINAL: u16 = 1;
+    pub(super) const REPLY: u16 = 2;
+    pub(super) const STATUS: u16 = 3;
+    pub(super) const ZONE: u16 = 18;
+    pub(super) const FILTER: u16 = 25;
+    /// `CTA_TUPLE_*`.
+    pub(super) const TUPLE_IP: u16 = 1;
+    pub(super) const TUPLE_PROTO: u16 = 2;
+    /// `CTA_IP_*`.
+    pub(super) const SOURCE_V4: u16 = 1;
+    pub(super) const DESTINATION_V4: u16 = 2;
+    pub(super) const SOURCE_V6: u16 = 3;
+    pub(super) const DESTINATION_V6: u16 = 4;
+    /// `CTA_PROTO_*`.
+    pub(super) const NUMBER: u16 = 1;
+    pub(super) const SOURCE_PORT: u16 = 2;
+    pub(super) const DESTINATION_PORT: u16 = 3;
+    /// `CTA_FILTER_*`.
+    pub(super) const FILTER_ORIGINAL: u16 = 1;
+    pub(super) const FILTER_REPLY: u16 = 2;
+}
+
+/// `CTA_FILTER_FLAG(CTA_PROTO_NUM)`: the filter compares the protocol only.
+const FILTER_PROTOCOL: u32 = 1 << 2;
+/// `IPS_DST_NAT`.
+const DESTINATION_NAT: u32 = 1 << 5;
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub source_port: u16,
+    pub destination_port: u16,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub protocol: u8,
+    pub original: Tuple,
+    /// As the answers look on the wire: its source is who really answers.
+    pub reply: Tuple,
+    pub zone: u16,
+    /// Whether the destination was translated.
+    pub destination_nat: bool,
+}
+
+/// Hands every connection of that IP protocol, in that family, to `each`.
+///
+/// Linux before 5.8 does not know the filter; there every connection is read and the others are
+/// skipped here.
+pub fn flows(
+    socket: &mut Socket,
+    ipv6: bool,
+    protocol: u8,
+    mut each: impl FnMut(Flow),
+) -> Result<(), NetlinkError> {
+    let mut encoder = Encoder::default();
+    let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET } as u8;
+    let sequence = socket.next_sequence();
+    let kind = SUBSYSTEM << 8 | GET;
+    let mark = encoder.begin(kind, flags::REQUEST | flags::DUMP, sequence, family, 0);
+    let filter = encoder.begin_nest(attribute::FILTER);
+    encoder.attribute(attribute::FILTER_ORIGINAL, &FILTER_PROTOCOL.to_ne_bytes());
+    encoder.attribute(attribute::FILTER_REPLY, &0_u32.to_ne_bytes());
+    encoder.end_nest(filter);
+    let tuple = encoder.begin_nest(attribute::ORIGINAL);
+    let proto = encoder.begin_nest(attribute::TUPLE_PROTO);
+    encoder.attribute(attribute::NUMBER, &[protocol]);
+    encoder.end_nest(proto);
+    encoder.end_nest(tuple);
+    encoder.end(mark);
+    socket.dump(
+        encoder.as_bytes(),
+        &mut (),
+        |(), message| {
+            if let Some(flow) = read(message).filter(|flow| flow.protocol == protocol) {
+                each(flow);
+            }
+        },
+        // Connections come and go all the time: what was read is good, more is read again.
+        |()| {},
+    )
+}
+
+/// Removes a connection. Returns whether it was still there.
+pub fn delete(socket: &mut Socket, flow: &Flow) -> Result<bool, NetlinkError> {
+    let mut encoder = Encoder::default();
+    let ipv6 = flow.original.source.is_ipv6();
+    let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET } as u8;
+    let sequence = socket.next_sequence();
+    let kind = SUBSYSTEM << 8 | DELETE;
+    let mark = encoder.begin(kind, flags::REQUEST | flags::ACK, sequence, family, 0);
+    let tuple = encoder.begin_nest(attribute::ORIGINAL);
+    let ip = encoder.begin_nest(attribute::TUPLE_IP);
+    address(&mut encoder, &flow.original.source, attribute::SOURCE_V4, attribute::SOURCE_V6);
+    let destination = &flow.original.destination;
+    address(&mut encoder, destination, attribute::DESTINATION_V4, attribute::DESTINATION_V6);
+    encoder.end_nest(ip);
+    let proto = encoder.begin_nest(attribute::TUPLE_PROTO);
+    encoder.attribute(attribute::NUMBER, &[flow.protocol]);
+    encoder.attribute(attribute::SOURCE_PORT, &flow.original.source_port.to_be_bytes());
+    encoder.attribute(attribute::DESTINATION_PORT, &flow.original.destination_port.to_be_bytes());
+    encoder.end_nest(proto);
+    encoder.end_nest(tuple);
+    if flow.zone != 0 {
+        encoder.attribute(attribute::ZONE, &flow.zone.to_be_bytes());
+    }
+    encoder.end(mark);
+    match socket.transact(encoder.as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn address(encoder: &mut Encoder, address: &IpAddr, v4: u16, v6: u16) {
+    match address {
+        IpAddr::V4(ip) => encoder.attribute(v4, &ip.octets()),
+        IpAddr::V6(ip) => encoder.attribute(v6, &ip.octets()),
+    }
+}
+
+fn read(message: Message<'_>) -> Option<Flow> {
+    let attributes = message.attributes();
+    let original = attributes.find(attribute::ORIGINAL)?;
+    let protocol =
+        original.nested().find(attribute::TUPLE_PROTO)?.nested().find(attribute::NUMBER)?;
+    let status = attributes.find(attribute::STATUS).and_then(|status| status.be32()).unwrap_or(0);
+    Some(Flow {
+        protocol: protocol.byte()?,
+        original: tuple(original)?,
+        reply: tuple(attributes.find(attribute::REPLY)?)?,
+        zone: attributes.find(attribute::ZONE).and_then(|zone| zone.be16()).unwrap_or(0),
+        destination_nat: status & DESTINATION_NAT != 0,
+    })
+}
+
+fn tuple(attribute: Attribute<'_>) -> Option<Tuple> {
+    let ip = attribute.nested().find(attribute::TUPLE_IP)?.nested();
+    let proto = attribute.nested().find(attribute::TUPLE_PROTO)?.nested();
+    let address = |v4, v6| -> Option<IpAddr> {
+        let four = ip.find(v4).and_then(|found| found.value.first_chunk::<4>().copied());
+        let six = || ip.find(v6).and_then(|found| found.value.first_chunk::<16>().copied());
+        four.map(IpAddr::from).or_else(|| six().map(IpAddr::from))
+    };
+    let port = |kind| proto.find(kind).and_then(|found| found.be16()).unwrap_or(0);
+    Some(Tuple {
+        source: address(attribute::SOURCE_V4, attribute::SOURCE_V6)?,
+        destination: address(attribute::DESTINATION_V4, attribute::DESTINATION_V6)?,
+        source_port: port(attribute::SOURCE_PORT),
+        destination_port: port(attribute::DESTINATION_PORT),
+    })
+}
