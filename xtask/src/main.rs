@@ -1,1 +1,35 @@
-fn main() {}
+//! What `./x` hands over to: `cargo xtask demo | test | bench | lint`.
+
+#![allow(clippy::print_stdout)]
+
+mod bench;
+mod cargo;
+mod check;
+mod demo;
+mod lab;
+mod show;
+mod steps;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "x", bin_name = "./x", about = "Portolan's tasks; ./x installs what they need")]
+enum Task {
+    /// Start a cluster of three nodes on this machine, apply examples/ and show each part at work
+    Demo(demo::Arguments),
+    /// Formatting, lints, unit tests, then the end-to-end tests in labs
+    Test(check::TestArguments),
+    /// Memory, start-up times, writes and reads per second
+    Bench(bench::Arguments),
+    /// Formatting, lints, house rules, and cargo-deny where it is installed
+    Lint,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Task::parse() {
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => check::test(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Lint => check::lint(),
+    }
+}

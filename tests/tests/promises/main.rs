@@ -1,0 +1,8 @@
+//! Every promise of Portolan, tested in a lab with the real kubectl, real packets and real DNS
+//! questions. The test of promise 21 is named `promise_21_…`.
+
+mod endpoints;
+mod names;
+mod objects;
+mod packets;
+mod services;

@@ -1,0 +1,265 @@
+//! `./x bench`: what is promised about memory, time and rates, measured; a table and a JSON file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::cargo::{build, root};
+use crate::lab::{Lab, output};
+use crate::show;
+use crate::steps::Steps;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Seconds of each load
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Times that a start is measured; the median counts
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    /// A kubeconfig of another API server, to put under the same load for comparison
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Where the JSON file goes
+    #[arg(long, default_value = "benches/runs")]
+    runs: PathBuf,
+}
+
+/// One measured number and what the project aims at.
+struct Measured {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    aim: &'static str,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut steps = Steps::default();
+    let (portolan, probe) = steps.run("building portolan with optimisations", |step| {
+        let portolan = build("portolan", "portolan", "release", |count, name| {
+            step.note(format!("crate {count}: {name}"))
+        })?;
+        let probe = build("portolan-tests", "portolan-probe", "release", |_, name| {
+            step.note(name.to_owned())
+        })?;
+        Ok(((portolan, probe), "portolan and the load generator are built".into()))
+    })?;
+    let mut measured = Vec::new();
+    steps.run("portolan up", |_| {
+        let times: Vec<f64> = (0..arguments.repeat)
+            .map(|_| first_answer(&portolan, &probe))
+            .collect::<Result<_>>()?;
+        measured.push(Measured {
+            name: "up: first answer of the API",
+            value: median(times),
+            unit: "ms",
+            aim: "< 300",
+        });
+        Ok(((), "portolan up is measured".into()))
+    })?;
+    steps.run("lab up", |_| {
+        let mut times = Vec::new();
+        for _ in 0..arguments.repeat {
+            let started = Instant::now();
+            let lab = Lab::up(&portolan, "bench", &["--workers", "2"])?;
+            times.push(started.elapsed().as_secs_f64());
+            lab.down()?;
+        }
+        measured.push(Measured {
+            name: "lab up, three nodes",
+            value: median(times),
+            unit: "s",
+            aim: "< 3",
+        });
+        Ok(((), "lab up is measured".into()))
+    })?;
+    let lab = Lab::up(&portolan, "bench", &["--workers", "2"])?;
+    steps.run("memory, a StatefulSet, loads", |step| {
+        step.note("ten idle seconds");
+        std::thread::sleep(Duration::from_secs(10));
+        measured.extend(memory(&lab)?);
+        step.note("a StatefulSet of three");
+        measured.push(stateful_set(&lab)?);
+        measured
+            .extend(loads(&probe, &lab.kubeconfig(), arguments.seconds, |what| step.note(what))?);
+        Ok(((), "the lab is measured".into()))
+    })?;
+    lab.down()?;
+    let peer = match &arguments.peer {
+        None => Vec::new(),
+        Some(kubeconfig) => steps.run("the same loads on the peer", |step| {
+            Ok((
+                loads(&probe, kubeconfig, arguments.seconds, |what| step.note(what))?,
+                "the peer is measured".into(),
+            ))
+        })?,
+    };
+    print(&measured, &peer);
+    write(&arguments.runs, &measured, &peer)
+}
+
+/// Milliseconds from starting `portolan up`, in namespaces of its own, to the first answered request.
+fn first_answer(portolan: &Path, probe: &Path) -> Result<f64> {
+    let scratch = std::env::temp_dir().join(format!("portolan-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch)?;
+    let script = r#"ip link set lo up; exec "$1" first-answer --kubeconfig "$3/kubeconfig" -- "$2" up --data-dir "$3/data" --kubeconfig "$3/kubeconfig""#;
+    let said = output(
+        Command::new("unshare")
+            .args([
+                "--mount",
+                "--net",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--kill-child",
+                "sh",
+                "-c",
+                script,
+                "sh",
+            ])
+            .args([probe, portolan, scratch.as_path()])
+            .stderr(Stdio::inherit()),
+    );
+    let _ = std::fs::remove_dir_all(&scratch);
+    let said: Value = serde_json::from_str(&said?)?;
+    said["first_answer_ms"].as_f64().context("the probe gave no time")
+}
+
+/// Resident memory of the control plane, idle: Rss counts shared pages in full, Pss its share of them.
+fn memory(lab: &Lab) -> Result<Vec<Measured>> {
+    let status: Value = serde_json::from_str(&output(
+        Command::new(&lab.portolan).args(["lab", "status", "--name", &lab.name, "-o", "json"]),
+    )?)?;
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    for component in status["components"].as_array().context("status has no components")? {
+        let name = component["name"].as_str().unwrap_or_default();
+        let (true, Some(pid)) =
+            (matches!(name, "apiserver" | "controllers"), component["pid"].as_u64())
+        else {
+            continue;
+        };
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        for field in ["Rss", "Pss"] {
+            let line = rollup.lines().find(|line| line.starts_with(&format!("{field}:")));
+            let kib =
+                line.and_then(|line| line.split_whitespace().nth(1)).context("no such field")?;
+            *sums.entry(field).or_default() += kib.parse::<f64>()? / 1024.0;
+        }
+    }
+    ensure!(!sums.is_empty(), "no process of the control plane in {status}");
+    Ok(vec![
+        Measured { name: "control plane, idle, Rss", value: sums["Rss"], unit: "MiB", aim: "< 60" },
+        Measured { name: "control plane, idle, Pss", value: sums["Pss"], unit: "MiB", aim: "" },
+    ])
+}
+
+/// From `kubectl apply` of a StatefulSet of three and its Service to all three answering by address and by name.
+fn stateful_set(lab: &Lab) -> Result<Measured> {
+    let file = root().join("examples/01-blue.yaml");
+    let file = file.to_str().context("the repository's path is not UTF-8")?;
+    let started = Instant::now();
+    lab.kubectl(&["apply", "-f", file])?;
+    lab.kubectl(&["rollout", "status", "statefulset/blue", "--timeout=60s"])?;
+    let address = lab.kubectl(&["get", "service", "blue", "-o", "jsonpath={.spec.clusterIP}"])?;
+    let retry =
+        ["curl", "-s", "--fail", "--retry", "50", "--retry-delay", "0", "--retry-all-errors"];
+    for (place, url) in [
+        ("worker-1", format!("http://{address}/hostname")),
+        ("pod/default/blue-0", "http://blue/hostname".into()),
+    ] {
+        lab.exec(place, &[&retry[..], &[&url]].concat())?;
+    }
+    let value = started.elapsed().as_secs_f64();
+    Ok(Measured { name: "StatefulSet of 3: apply to answer", value, unit: "s", aim: "< 3" })
+}
+
+fn loads(
+    probe: &Path,
+    kubeconfig: &Path,
+    seconds: f64,
+    note: impl Fn(&'static str),
+) -> Result<Vec<Measured>> {
+    let load = |what: &str, clients: &str| -> Result<f64> {
+        let prefix = format!("bench-{}-{clients}", std::process::id());
+        let mut command = Command::new(probe);
+        command.args([
+            "load",
+            "--clients",
+            clients,
+            "--prefix",
+            &prefix,
+            "--seconds",
+            &seconds.to_string(),
+        ]);
+        let said: Value =
+            serde_json::from_str(&output(command.arg("--kubeconfig").arg(kubeconfig).arg(what))?)?;
+        said["per_second"].as_f64().context("the probe gave no rate")
+    };
+    note("durable creates, one client");
+    let one = load("create", "1")?;
+    note("durable creates, 32 clients");
+    let many = load("create", "32")?;
+    note("reads, 32 clients");
+    let reads = load("read", "32")?;
+    Ok(vec![
+        Measured { name: "durable creates, 1 client", value: one, unit: "/s", aim: "> 3,915" },
+        Measured { name: "durable creates, 32 clients", value: many, unit: "/s", aim: "> 11,350" },
+        Measured { name: "reads, 32 clients", value: reads, unit: "/s", aim: "> 50,600" },
+    ])
+}
+
+fn print(measured: &[Measured], peer: &[Measured]) {
+    let rows: Vec<Vec<String>> = measured
+        .iter()
+        .map(|row| {
+            let other = peer.iter().find(|other| other.name == row.name);
+            let other = other.map_or_else(String::new, |other| number(other.value));
+            vec![row.name.into(), number(row.value), row.unit.into(), row.aim.into(), other]
+        })
+        .collect();
+    println!();
+    show::table(&["WHAT", "MEASURED", "UNIT", "AIM", "PEER"], &rows);
+}
+
+fn number(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+fn write(runs: &Path, measured: &[Measured], peer: &[Measured]) -> Result<()> {
+    let values = |rows: &[Measured]| -> Value {
+        rows.iter()
+            .map(|row| {
+                (row.name.to_owned(), json!({"value": row.value, "unit": row.unit, "aim": row.aim}))
+            })
+            .collect()
+    };
+    let now = jiff::Zoned::now();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let commit =
+        output(Command::new("git").current_dir(root()).args(["rev-parse", "--short", "HEAD"]))
+            .unwrap_or_default();
+    let run = json!({
+        "date": now.timestamp().to_string(),
+        "commit": commit.trim(),
+        "kernel": kernel.trim(),
+        "cores": cores,
+        "portolan": values(measured),
+        "peer": values(peer),
+    });
+    let directory = root().join(runs);
+    std::fs::create_dir_all(&directory)?;
+    let file = directory.join(format!("{}.json", now.strftime("%Y-%m-%d-%H%M%S")));
+    std::fs::write(&file, format!("{}\n", serde_json::to_string_pretty(&run)?))?;
+    println!("\nwritten: {}", file.strip_prefix(root()).unwrap_or(&file).display());
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
