@@ -1,0 +1,186 @@
+//! Everything that is not an object: health, version, discovery, OpenAPI, metrics.
+
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Answer, json_response, render, response};
+use crate::auth::Identity;
+use crate::body::Body;
+use crate::discovery::{self, AggregatedVersion};
+use crate::request::{Accept, Target};
+use crate::server::Server;
+use crate::status::ApiError;
+
+/// The Kubernetes version whose behaviour this server follows.
+const MINOR: &str = "36";
+const GIT_VERSION: &str = "v1.36.0+portolan";
+
+pub(super) fn answer(server: &Server, user: &Identity, target: &Target, parts: &Parts) -> Answer {
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return Err(match target {
+            Target::Unknown => ApiError::no_such_resource(),
+            _ => ApiError::method_not_allowed(),
+        });
+    }
+    if !matches!(target, Target::Health { .. } | Target::Version) {
+        server.authorize_path(user, parts.uri.path())?;
+    }
+    let query = parts.uri.query().unwrap_or("");
+    let accept = || Accept::from_headers(&parts.headers, true).ok_or_else(ApiError::not_acceptable);
+    match target {
+        Target::Health { check } => Ok(health(server, parts.uri.path(), check, query)),
+        Target::Version => Ok(json_response(StatusCode::OK, version().to_string().into())),
+        Target::Root => Ok(json_response(StatusCode::OK, root().to_string().into())),
+        Target::CoreVersions => discover(
+            accept()?,
+            || {
+                let address = server.config.advertise.map(|address| address.to_string());
+                Some(discovery::api_versions(&address.unwrap_or_default()))
+            },
+            discovery::aggregated_api,
+        ),
+        Target::Groups => {
+            discover(accept()?, || Some(discovery::api_groups()), discovery::aggregated_apis)
+        }
+        Target::Group(group) => found(accept()?, discovery::group(group)),
+        Target::GroupVersion { group, version } => {
+            found(accept()?, discovery::resources(group, version))
+        }
+        Target::Metrics => Ok(response(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            server.metrics_text().into(),
+        )),
+        Target::Issuer { keys } => server.issuer_document(*keys),
+        Target::OpenApiV2
+        | Target::OpenApiV3
+        | Target::OpenApiV3Group(_)
+        | Target::Object(_)
+        | Target::Unknown => Err(ApiError::no_such_resource()),
+    }
+}
+
+fn discover(
+    accept: Accept,
+    plain: impl Fn() -> Option<Value>,
+    aggregated: fn(AggregatedVersion) -> Value,
+) -> Answer {
+    let Some(version) = accept.aggregated else { return found(accept, plain()) };
+    let media = match version {
+        AggregatedVersion::V2 => {
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        }
+        AggregatedVersion::V2Beta1 => {
+            "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+        }
+    };
+    Ok(response(StatusCode::OK, media, aggregated(version).to_string().into()))
+}
+
+fn found(accept: Accept, document: Option<Value>) -> Answer {
+    let document = document.ok_or_else(ApiError::no_such_resource)?;
+    render::document(StatusCode::OK, accept, &document)
+}
+
+pub(crate) fn version() -> Value {
+    json!({
+        "major": "1",
+        "minor": MINOR,
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, arch()),
+    })
+}
+
+/// The architecture as Go names it.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn root() -> Value {
+    let mut paths: Vec<String> = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    for resource in crate::resource::table().iter().filter(|r| !r.group.is_empty()) {
+        for path in [
+            format!("/apis/{}", resource.group),
+            format!("/apis/{}/{}", resource.group, resource.version),
+        ] {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    json!({ "paths": paths })
+}
+
+/// The checks of `/livez` and `/readyz`: the name, and whether it holds.
+fn health(server: &Server, path: &str, check: &str, query: &str) -> Response<Body> {
+    let text = |code, body: String| response(code, "text/plain; charset=utf-8", body.into());
+    let verbose = form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "verbose");
+    let excluded: Vec<String> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(key, _)| key == "exclude")
+        .map(|(_, value)| value.into_owned())
+        .collect();
+    let mut checks = vec![("ping", true), ("store", server.store_is_well())];
+    if path.starts_with("/readyz") {
+        checks.push(("shutdown", !server.stopping.is_cancelled()));
+    }
+    if !check.is_empty() {
+        return match checks.iter().find(|(name, _)| *name == check) {
+            Some((_, true)) => text(StatusCode::OK, "ok".to_owned()),
+            Some((_, false)) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n".to_owned())
+            }
+            None => text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
+        };
+    }
+    let kind = path.trim_matches('/').split('/').next().unwrap_or_default();
+    let mut lines = String::new();
+    let mut well = true;
+    for (name, holds) in checks {
+        if excluded.iter().any(|excluded| excluded == name) {
+            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+        } else if holds {
+            lines.push_str(&format!("[+]{name} ok\n"));
+        } else {
+            lines.push_str(&format!("[-]{name} failed: reason withheld\n"));
+            well = false;
+        }
+    }
+    match (well, verbose) {
+        (true, false) => text(StatusCode::OK, "ok".to_owned()),
+        (true, true) => text(StatusCode::OK, format!("{lines}{kind} check passed\n")),
+        (false, _) => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{kind} check failed\n"))
+        }
+    }
+}
+
+impl super::Call {
+    /// Resources without storage: questions about what the user may do.
+    pub(super) fn review(&mut self) -> Answer {
+        Err(ApiError::no_such_resource())
+    }
+}

@@ -1,0 +1,229 @@
+//! From a request to an answer.
+
+mod claims;
+mod convert;
+mod create;
+mod delete;
+mod meta;
+mod misc;
+mod read;
+mod render;
+mod subresource;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+
+use crate::auth::{Attributes, Identity};
+use crate::body::{Body, BoxError};
+use crate::request::{Accept, ObjectPath, Options, Target, parse_path};
+use crate::resource::{Resource, Verb};
+use crate::server::Server;
+use crate::status::{ApiError, BODY_LIMIT};
+
+pub(crate) use self::create::bootstrap;
+
+type Answer = Result<Response<Body>, ApiError>;
+
+/// A request for a resource, with everything the verbs need.
+struct Call {
+    server: Arc<Server>,
+    user: Arc<Identity>,
+    path: ObjectPath,
+    options: Options,
+    accept: Accept,
+    parts: Parts,
+    body: Bytes,
+    /// Texts for `Warning` headers.
+    warnings: Vec<String>,
+}
+
+/// Answers one request. Never fails: errors are answers.
+pub(crate) async fn respond<B>(server: Arc<Server>, request: http::Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let user = match server.authenticate(&parts) {
+        Ok(user) => user,
+        Err(error) => return error_response(&error),
+    };
+    let target = parse_path(&server.cache, parts.uri.path());
+    let answer = match target {
+        Target::Object(path) => {
+            let boxed = Box::pin(object(server, user, path, parts, body));
+            boxed.await
+        }
+        other => misc::answer(&server, &user, &other, &parts),
+    };
+    answer.unwrap_or_else(|error| error_response(&error))
+}
+
+async fn object<B>(
+    server: Arc<Server>,
+    user: Arc<Identity>,
+    path: ObjectPath,
+    parts: Parts,
+    body: B,
+) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut options = Options::parse(parts.uri.query().unwrap_or(""))?;
+    options.watch |= path.watch;
+    let verb = verb_of(&parts.method, &path, &options)?;
+    server.authorize(&user, &Attributes::of(verb, &path))?;
+    let accept =
+        Accept::from_headers(&parts.headers, false).ok_or_else(ApiError::not_acceptable)?;
+    let body = collect(&parts, body).await?;
+    let mut call = Call { server, user, path, options, accept, parts, body, warnings: Vec::new() };
+    let mut response = call.run().await?;
+    for warning in &call.warnings {
+        if let Ok(value) = HeaderValue::from_str(&warning_text(warning)) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn collect<B>(parts: &Parts, body: B) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let announced = parts.headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > BODY_LIMIT) {
+        return Err(ApiError::too_large());
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large()),
+        Err(error) => Err(ApiError::bad_request(format!("reading the body failed: {error}"))),
+    }
+}
+
+/// The verb as authorization and discovery name it.
+fn verb_of(
+    method: &Method,
+    path: &ObjectPath,
+    options: &Options,
+) -> Result<&'static str, ApiError> {
+    let named = path.name.is_some();
+    let verb = match *method {
+        Method::GET | Method::HEAD if options.watch && path.subresource.is_none() => "watch",
+        Method::GET | Method::HEAD if named => "get",
+        Method::GET | Method::HEAD => "list",
+        Method::POST if !named || path.subresource.is_some() => "create",
+        Method::PUT if named => "update",
+        Method::PATCH if named => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    let verbs = match &path.subresource {
+        None => path.resource.verbs,
+        // The only way to end a namespace; discovery lists it for kubectl's sake alone.
+        Some(name) if name == "finalize" && path.resource.plural == "namespaces" => {
+            &[Verb::Update][..]
+        }
+        Some(name) => match path.resource.subresource(name) {
+            Some(subresource) => subresource.verbs,
+            None => return Err(ApiError::no_such_resource()),
+        },
+    };
+    if verbs.iter().any(|known| known.as_str() == verb) {
+        Ok(verb)
+    } else {
+        Err(ApiError::method_not_allowed())
+    }
+}
+
+impl Call {
+    async fn run(&mut self) -> Answer {
+        let method = self.parts.method.clone();
+        if self.path.subresource.is_some() {
+            return self.subresource(&method).await;
+        }
+        let named = self.path.name.is_some();
+        match method {
+            Method::GET | Method::HEAD if self.options.watch => self.watch(),
+            Method::GET | Method::HEAD if named => self.get(),
+            Method::GET | Method::HEAD => self.list(),
+            Method::POST => self.create().await,
+            Method::PUT => self.update().await,
+            Method::PATCH => self.patch().await,
+            Method::DELETE if named => self.delete().await,
+            _ => self.delete_collection().await,
+        }
+    }
+
+    fn resource(&self) -> &'static Resource {
+        self.path.resource
+    }
+
+    /// The object's name; the router calls nothing that needs one without it.
+    fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or_default()
+    }
+
+    fn key(&self) -> String {
+        crate::cache::object_key(&self.path.namespace, self.name())
+    }
+
+    fn current(&self) -> Result<Arc<crate::cache::Object>, ApiError> {
+        self.server
+            .cache
+            .get(self.path.table, &self.key())
+            .ok_or_else(|| ApiError::not_found(self.resource(), self.name()))
+    }
+}
+
+pub(crate) fn error_response(error: &ApiError) -> Response<Body> {
+    let mut response = json_response(error.code, error.to_bytes());
+    if let Some(seconds) = error.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn json_response(code: StatusCode, bytes: Bytes) -> Response<Body> {
+    response(code, "application/json", bytes.into())
+}
+
+fn response(code: StatusCode, media: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// RFC 7234: code 299, agent `-`, the text quoted.
+fn warning_text(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 8);
+    quoted.push_str("299 - \"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            control if control.is_control() => quoted.push(' '),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
