@@ -8,6 +8,7 @@ pub mod alone;
 pub mod environment;
 pub mod kubeconfig;
 pub mod lab;
+pub mod machine;
 pub mod manifest;
 pub mod namespace;
 pub mod outcome;

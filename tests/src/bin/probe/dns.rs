@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Ask again and again until standard input closes; bodies are the answers' data
     #[arg(long)]
     repeat: bool,
+    /// How often one question is asked before it counts as lost
+    #[arg(long, default_value_t = 1)]
+    attempts: u32,
     #[arg(long, default_value_t = 10)]
     interval_ms: u64,
     /// Milliseconds after which a question counts as lost
@@ -39,9 +42,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let record = Rtype::from_str(&arguments.record)
         .map_err(|_| anyhow!("not a record type: {}", arguments.record))?;
     let timeout = Duration::from_millis(arguments.timeout_ms);
-    let ask = |id: u16| match arguments.transport.as_str() {
+    let once = |id: u16| match arguments.transport.as_str() {
         "tcp" => over_tcp(arguments.server, &question(&name, record, id)?, timeout),
         _ => over_udp(arguments.server, &question(&name, record, id)?, timeout),
+    };
+    let ask = |id: u16| {
+        let mut answer = once(id);
+        for _ in 1..arguments.attempts {
+            if answer.is_ok() {
+                break;
+            }
+            // Refused (the pod is just gone) comes at once, so that asking again must not.
+            std::thread::sleep(Duration::from_millis(200));
+            answer = once(id);
+        }
+        answer
     };
     if !arguments.repeat {
         let message = ask(0x5054)?;
