@@ -24,30 +24,8 @@ pub mod serve;
 mod server;
 mod status;
 pub mod store;
+pub mod table;
 
 pub use self::body::Body;
 pub use self::server::{ApiServer, AuthorizationMode, Config, Service, StartError};
 pub use self::status::ApiError;
-
-/// Stands in until the tables have landed.
-mod table {
-    use serde_json::{Value, json};
-
-    use crate::resource::Resource;
-
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) enum IncludeObject {
-        None,
-        Metadata,
-        Object,
-    }
-
-    pub(crate) fn render(
-        _: &Resource,
-        _: &[&Value],
-        _: IncludeObject,
-        _: jiff::Timestamp,
-    ) -> Value {
-        json!({"kind": "Table", "columnDefinitions": [], "rows": []})
-    }
-}
