@@ -14,6 +14,7 @@ mod body;
 mod cache;
 pub mod discovery;
 mod handlers;
+pub mod openapi;
 pub mod patch;
 pub mod pki;
 mod request;

@@ -6,7 +6,6 @@ mod decode;
 mod generate;
 #[cfg(test)]
 mod hints;
-#[cfg(test)]
 pub(crate) mod roots;
 mod types;
 
