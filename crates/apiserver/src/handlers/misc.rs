@@ -1,5 +1,6 @@
 //! Everything that is not an object: health, version, discovery, OpenAPI, metrics.
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use super::{Answer, json_response, render, response};
 use crate::auth::Identity;
 use crate::body::Body;
 use crate::discovery::{self, AggregatedVersion};
+use crate::openapi;
 use crate::request::{Accept, Target};
 use crate::server::Server;
 use crate::status::ApiError;
@@ -53,11 +55,17 @@ pub(super) fn answer(server: &Server, user: &Identity, target: &Target, parts: &
             server.metrics_text().into(),
         )),
         Target::Issuer { keys } => server.issuer_document(*keys),
-        Target::OpenApiV2
-        | Target::OpenApiV3
-        | Target::OpenApiV3Group(_)
-        | Target::Object(_)
-        | Target::Unknown => Err(ApiError::no_such_resource()),
+        Target::OpenApiV2 => Ok(response(
+            StatusCode::OK,
+            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+            Bytes::from(openapi::v2_protobuf_minimal()).into(),
+        )),
+        Target::OpenApiV3 => found(accept()?, Some(openapi::v3_index())),
+        Target::OpenApiV3Group(name) => match openapi::v3(name) {
+            Some(document) => Ok(json_response(StatusCode::OK, Bytes::from_owner(document))),
+            None => Err(ApiError::no_such_resource()),
+        },
+        Target::Object(_) | Target::Unknown => Err(ApiError::no_such_resource()),
     }
 }
 
