@@ -13,7 +13,9 @@ pub mod metrics;
 pub mod owner;
 pub mod pod;
 pub mod queue;
+pub mod scheduler;
 pub mod selector;
+pub mod taints;
 pub mod workloads;
 
 use std::sync::Arc;
@@ -83,6 +85,7 @@ async fn control(client: Client, config: Config, shutdown: CancellationToken) ->
         Box::pin(workloads::replicas::run::<ReplicationController>(&ctx)),
         Box::pin(workloads::deployment::run(&ctx)),
         Box::pin(workloads::stateful_set::run(&ctx)),
+        Box::pin(scheduler::run(&ctx)),
     ];
     ctx.caches.start(&client, &shutdown, &mut tasks);
     tokio::select! {
