@@ -6,10 +6,16 @@ use ipnet::IpNet;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
     coordination::v1::Lease,
-    core::v1::{Endpoints, Namespace, Node, Pod, ReplicationController, Service},
+    core::v1::{
+        ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    },
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, Resource, core::NamespaceResourceScope, runtime::watcher};
+use kube::{
+    Api, Client, Resource,
+    core::{NamespaceResourceScope, PartialObjectMeta},
+    runtime::watcher,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -82,6 +88,10 @@ pub struct Caches {
     /// Grouped as pods.
     pub revisions: Arc<Cache<ControllerRevision>>,
     pub leases: Arc<Cache<Lease>>,
+    /// Names only.
+    pub service_accounts: Arc<Cache<PartialObjectMeta<ServiceAccount>>>,
+    /// Names only.
+    pub config_maps: Arc<Cache<PartialObjectMeta<ConfigMap>>>,
 }
 
 /// The group of the slices of a Service.
@@ -109,6 +119,16 @@ fn by_service(slice: &EndpointSlice, groups: &mut Vec<String>) {
     if let Some(service) = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME)) {
         groups.push(of_service(slice.metadata.namespace.as_deref().unwrap_or(""), service));
     }
+}
+
+/// Keeps what tells objects apart and who owns them.
+pub(crate) fn trim_meta<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    meta.labels = None;
+    meta.annotations = None;
+    meta.self_link = None;
+    meta.generate_name = None;
 }
 
 fn trim_node(node: &mut Node) {
@@ -139,6 +159,8 @@ impl Caches {
             daemon_sets: Cache::new(drop_managed_fields, no_groups),
             revisions: Cache::new(drop_managed_fields, by_controller),
             leases: Cache::new(drop_managed_fields, no_groups),
+            service_accounts: Cache::new(trim_meta, no_groups),
+            config_maps: Cache::new(trim_meta, no_groups),
         }
     }
 
@@ -168,7 +190,9 @@ impl Caches {
             stateful_sets,
             daemon_sets,
             revisions,
-            leases
+            leases,
+            service_accounts,
+            config_maps
         );
     }
 
@@ -188,6 +212,8 @@ impl Caches {
             self.daemon_sets.wait_synced(),
             self.revisions.wait_synced(),
             self.leases.wait_synced(),
+            self.service_accounts.wait_synced(),
+            self.config_maps.wait_synced(),
         );
     }
 }

@@ -3,13 +3,17 @@
 //!
 //! Every controller decides by a pure function from cached objects to actions, and acts in a thin layer.
 
+pub mod accounts;
 pub mod cache;
 pub mod context;
 mod elect;
 pub mod endpoints;
 mod error;
 pub mod events;
+pub mod garbage;
 pub mod metrics;
+pub mod namespaces;
+pub mod nodes;
 pub mod owner;
 pub mod pod;
 pub mod queue;
@@ -86,6 +90,13 @@ async fn control(client: Client, config: Config, shutdown: CancellationToken) ->
         Box::pin(workloads::deployment::run(&ctx)),
         Box::pin(workloads::stateful_set::run(&ctx)),
         Box::pin(scheduler::run(&ctx)),
+        Box::pin(nodes::ipam::run(&ctx)),
+        Box::pin(nodes::health::run(&ctx)),
+        Box::pin(nodes::eviction::run(&ctx)),
+        Box::pin(nodes::pod_gc::run(&ctx)),
+        Box::pin(accounts::run(&ctx)),
+        Box::pin(namespaces::run(&ctx)),
+        Box::pin(garbage::run(&ctx)),
     ];
     ctx.caches.start(&client, &shutdown, &mut tasks);
     tokio::select! {

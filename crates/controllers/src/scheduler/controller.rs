@@ -191,13 +191,11 @@ async fn bind(
         },
     };
     let api = ctx.api::<Pod>(&key.namespace);
-    let answer = api.create_subresource::<Binding, serde_json::Value>(
-        "binding",
-        &key.name,
-        &PostParams::default(),
-        &binding,
-    );
-    answer.await.attempt(|| format!("binding Pod {key} to Node {node}"))?;
+    let params = PostParams::default();
+    let answer = api
+        .create_subresource::<Binding, serde_json::Value>("binding", &key.name, &params, &binding)
+        .await;
+    answer.attempt(|| format!("binding Pod {key} to Node {node}"))?;
     let message = format!("Successfully assigned {key} to {node}");
     ctx.events.record(of, COMPONENT, Kind::Normal, "Scheduled", message);
     Ok(())

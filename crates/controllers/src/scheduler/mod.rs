@@ -9,7 +9,6 @@ mod resources;
 mod score;
 mod spread;
 
-
 pub use controller::run;
 
 use std::{collections::BTreeMap, sync::Arc};
