@@ -5,15 +5,14 @@
 //! table in [`resource`]; this crate's other modules know verbs, not kinds, with the exceptions
 //! that Kubernetes itself makes (namespaces, pods, service accounts).
 
-// The parts that will use the rest are on their way.
-#![allow(dead_code)]
-
 pub mod apply;
 pub mod auth;
 mod body;
+mod bootstrap;
 mod cache;
 pub mod discovery;
 mod handlers;
+mod metrics;
 pub mod openapi;
 pub mod patch;
 pub mod pki;
@@ -28,5 +27,5 @@ pub mod store;
 pub mod table;
 
 pub use self::body::Body;
-pub use self::server::{ApiServer, AuthorizationMode, Config, Service, StartError};
+pub use self::server::{ApiServer, AuthorizationMode, Config, KubeletClient, Service, StartError};
 pub use self::status::ApiError;

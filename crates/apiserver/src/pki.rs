@@ -15,6 +15,8 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
+use crate::server::{Config, KubeletClient};
+
 /// How long certificates last, in years.
 const YEARS: i32 = 10;
 
@@ -178,6 +180,20 @@ impl Pki {
             write(&path, key.serialize_pem().as_bytes(), 0o600)?;
         }
         Ok(path)
+    }
+
+    /// Points a server's configuration to this directory: the key of service accounts, and a
+    /// client certificate that kubelets accept.
+    pub fn configure(&self, mut config: Config) -> Result<Config, PkiError> {
+        const NAME: &str = "apiserver-kubelet-client";
+        self.client(NAME, "kube-apiserver-kubelet-client", &["system:masters"])?;
+        config.service_account_key = Some(self.service_account_key_file()?);
+        config.kubelet = Some(KubeletClient {
+            certificate: self.certificate_file(NAME),
+            key: self.key_file(NAME),
+            ca: self.ca_file(),
+        });
+        Ok(config)
     }
 
     /// A kubeconfig with everything in it.

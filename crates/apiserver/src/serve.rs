@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::DigitallySignedStruct;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
 use crate::handlers;
-use crate::server::{ApiServer, Server};
+use crate::server::{ApiServer, KubeletClient, Server};
 
 /// A client must finish its TLS handshake in this time.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -82,6 +84,79 @@ impl TlsFiles {
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {
     let read = |source| ServeError::Pem { path: path.to_path_buf(), source };
     CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)
+}
+
+/// TLS to kubelets, with a client certificate.
+pub(crate) fn kubelet_connector(files: &KubeletClient) -> Result<TlsConnector, ServeError> {
+    let tls = |error: &dyn std::fmt::Display| ServeError::Tls { detail: error.to_string() };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(&files.ca)? {
+        roots.add(certificate).map_err(|error| tls(&error))?;
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| ServeError::Pem { path: files.key.clone(), source })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls(&error))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(certificates(&files.certificate)?, key)
+        .map_err(|error| tls(&error))?;
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// TLS to pods and Services (`https:NAME`), whose certificates are not checked: the request names
+/// an object, not a host, and kube-apiserver does the same.
+pub(crate) fn pod_connector() -> Result<TlsConnector, ServeError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ServeError::Tls { detail: error.to_string() })?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Believes every certificate; the handshake's signatures are checked all the same.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Serves on all the listeners until `shutdown` resolves, then lets what is going on finish.

@@ -1,27 +1,32 @@
 //! The server: what is shared by all requests, and its start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
-use serde_json::json;
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::auth::{Attributes, Identity};
+use crate::auth::token::{Signer, StaticTokens};
+use crate::auth::{Attributes, Authenticator, Identity, Refused, TokenError, policy};
 use crate::body::{Body, BoxError};
 use crate::cache::{Cache, TableId};
 use crate::handlers;
+use crate::metrics::Metrics;
 use crate::resource::{self, ClusterConfig, Resource};
+use crate::serve::{ServeError, kubelet_connector, pod_connector};
 use crate::status::ApiError;
-use crate::store::{Store, StoreError};
+use crate::store::{CommitError, Revision, Store, StoreError, Transaction};
 
-/// The namespaces that every cluster has.
-const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// How often the server looks after the objects that describe itself.
+const RECONCILE: Duration = Duration::from_secs(10);
 /// How often old changes are dropped from the watch windows.
 const TRIM: Duration = Duration::from_secs(30);
 
@@ -44,6 +49,12 @@ pub struct Config {
     pub authorization: AuthorizationMode,
     /// The DNS domain of the cluster.
     pub cluster_domain: String,
+    /// Signs the tokens of service accounts; without it a key is made that ends with the process.
+    pub service_account_key: Option<PathBuf>,
+    /// What the server shows to kubelets, and whom it believes to be one.
+    pub kubelet: Option<KubeletClient>,
+    /// `--token-auth-file`.
+    pub token_file: Option<PathBuf>,
     /// The most changes that a watch can be behind, for each resource.
     pub watch_window: usize,
 }
@@ -59,9 +70,20 @@ impl Default for Config {
             advertise: None,
             authorization: AuthorizationMode::default(),
             cluster_domain: "cluster.local".to_owned(),
+            service_account_key: None,
+            kubelet: None,
+            token_file: None,
             watch_window: 64 * 1024,
         }
     }
+}
+
+/// The files for connections to kubelets, all PEM (`--kubelet-client-certificate` and its like).
+#[derive(Clone, Debug)]
+pub struct KubeletClient {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub ca: PathBuf,
 }
 
 /// Why a server could not start.
@@ -71,17 +93,30 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("could not create what every cluster has: {0}")]
     Bootstrap(#[from] ApiError),
+    #[error("could not prepare TLS to kubelets")]
+    Tls(#[from] ServeError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the table of resources has no {0}")]
     MissingResource(&'static str),
 }
 
 /// What all requests share.
 pub(crate) struct Server {
-    pub(crate) store: Arc<dyn Store>,
+    store: Arc<dyn Store>,
+    store_failed: AtomicBool,
+    pub(crate) metrics: Metrics,
     pub(crate) cache: Arc<Cache>,
     pub(crate) config: Config,
     /// Cancelled when the server stops: watches end.
     pub(crate) stopping: CancellationToken,
+    pub(crate) authenticator: Authenticator,
+    /// TLS to kubelets, when the configuration has a client certificate.
+    pub(crate) kubelet_tls: Option<TlsConnector>,
+    /// TLS to pods, whose certificates nobody vouches for.
+    pub(crate) pod_tls: Option<TlsConnector>,
+    /// Whoever has no credentials; recognized by its address.
+    anonymous: Arc<Identity>,
     /// The row and the table of namespaces.
     pub(crate) namespaces: (&'static Resource, TableId),
 }
@@ -108,19 +143,28 @@ impl ApiServer {
         let namespaces =
             cache.find("", "namespaces").ok_or(StartError::MissingResource("namespaces"))?;
         let stopping = CancellationToken::new();
-        let server =
-            Arc::new(Server { store, cache, config, stopping: stopping.clone(), namespaces });
-        server.bootstrap().await?;
-        let trimmed = server.cache.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(TRIM);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => trimmed.trim(),
-                    () = stopping.cancelled() => return,
-                }
-            }
+        let issuer = format!("https://kubernetes.default.svc.{}", config.cluster_domain);
+        let signer = Signer::new(config.service_account_key.as_deref(), issuer)?;
+        let statics = match &config.token_file {
+            Some(path) => StaticTokens::load(path)?,
+            None => StaticTokens::default(),
+        };
+        let kubelet_tls = config.kubelet.as_ref().map(kubelet_connector).transpose()?;
+        let server = Arc::new(Server {
+            kubelet_tls,
+            pod_tls: Some(pod_connector()?),
+            store,
+            store_failed: AtomicBool::new(false),
+            metrics: Metrics::new(),
+            cache,
+            config,
+            stopping: stopping.clone(),
+            authenticator: Authenticator::new(signer, statics),
+            anonymous: Arc::new(Identity::anonymous()),
+            namespaces,
         });
+        server.bootstrap().await?;
+        tokio::spawn(housekeeping(Arc::downgrade(&server), stopping));
         let guard = Arc::new(server.stopping.clone().drop_guard());
         Ok(Self { server, _guard: guard })
     }
@@ -141,50 +185,91 @@ impl ApiServer {
     }
 }
 
-impl Server {
-    async fn bootstrap(&self) -> Result<(), ApiError> {
-        let (resource, table) = self.namespaces;
-        for name in NAMESPACES {
-            let object = json!({
-                "kind": "Namespace", "apiVersion": "v1",
-                "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
-                "spec": {"finalizers": ["kubernetes"]},
-                "status": {"phase": "Active"},
-            });
-            handlers::bootstrap(self, resource, table, object).await?;
+/// Trims the windows and mends the server's own objects, until the server stops.
+async fn housekeeping(server: Weak<Server>, stopping: CancellationToken) {
+    let mut trim = tokio::time::interval(TRIM);
+    let mut reconcile = tokio::time::interval(RECONCILE);
+    loop {
+        let reconciles = tokio::select! {
+            _ = trim.tick() => false,
+            _ = reconcile.tick() => true,
+            () = stopping.cancelled() => return,
+        };
+        let Some(server) = server.upgrade() else { return };
+        if !reconciles {
+            server.cache.trim();
+        } else if let Err(error) = server.reconcile().await {
+            tracing::warn!(%error, "could not mend the objects that describe this server");
         }
-        Ok(())
+    }
+}
+
+impl Server {
+    /// Commits, and remembers whether the store still takes anything.
+    pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Revision, CommitError> {
+        let done = self.store.commit(transaction).await;
+        let failed = matches!(done, Err(CommitError::Store(_)));
+        if failed != self.store_failed.load(Ordering::Relaxed) {
+            self.store_failed.store(failed, Ordering::Relaxed);
+        }
+        done
     }
 
+    /// Who sends the request. Whoever has no credentials is anonymous; bad ones are refused.
     pub(crate) fn authenticate(&self, parts: &Parts) -> Result<Arc<Identity>, ApiError> {
         if let Some(identity) = parts.extensions.get::<Arc<Identity>>() {
             return Ok(identity.clone());
         }
-        Err(ApiError::unauthorized())
+        match self.authenticator.bearer(&self.cache, &parts.headers) {
+            Ok(Some(identity)) => Ok(identity),
+            Ok(None) => Ok(self.anonymous.clone()),
+            Err(Refused) => Err(ApiError::unauthorized()),
+        }
     }
 
     pub(crate) fn authorize(
         &self,
-        _user: &Identity,
-        _attributes: &Attributes<'_>,
+        user: &Arc<Identity>,
+        asked: &Attributes<'_>,
     ) -> Result<(), ApiError> {
-        Ok(())
+        if Arc::ptr_eq(user, &self.anonymous) {
+            return Err(ApiError::unauthorized());
+        }
+        let allowed = match self.config.authorization {
+            AuthorizationMode::AlwaysAllow => true,
+            AuthorizationMode::Rbac => policy::allows(user, asked).is_some(),
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(ApiError::forbidden_request(asked, &asked.refusal(&user.name)))
     }
 
-    pub(crate) fn authorize_path(&self, _user: &Identity, _path: &str) -> Result<(), ApiError> {
-        Ok(())
+    /// The same for a path that is no resource.
+    pub(crate) fn authorize_path(
+        &self,
+        user: &Arc<Identity>,
+        verb: &str,
+        path: &str,
+    ) -> Result<(), ApiError> {
+        let anonymous = Arc::ptr_eq(user, &self.anonymous);
+        let allowed = match self.config.authorization {
+            AuthorizationMode::AlwaysAllow if !anonymous => true,
+            _ => policy::allows_path(user, verb, path).is_some(),
+        };
+        match allowed {
+            true => Ok(()),
+            false if anonymous => Err(ApiError::unauthorized()),
+            false => {
+                let why = format!("User {:?} cannot {verb} path {path:?}", user.name);
+                Err(ApiError::forbidden_path(&why))
+            }
+        }
     }
 
+    /// Whether the last transaction could be written.
     pub(crate) fn store_is_well(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn metrics_text(&self) -> String {
-        String::new()
-    }
-
-    pub(crate) fn issuer_document(&self, _keys: bool) -> Result<Response<Body>, ApiError> {
-        Err(ApiError::no_such_resource())
+        !self.store_failed.load(Ordering::Relaxed)
     }
 }
 

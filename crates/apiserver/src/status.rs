@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::apply::Conflicts;
+use crate::auth::Attributes;
 use crate::resource::{FieldError, Resource, aggregate};
 use crate::store::{CommitError, Revision, StoreError};
 
@@ -126,6 +128,14 @@ impl ApiError {
         error
     }
 
+    pub(crate) fn apply_conflict(conflicts: &Conflicts) -> Self {
+        let mut error = Self::new(StatusCode::CONFLICT, "Conflict", conflicts.to_string());
+        for conflict in &conflicts.0 {
+            error = error.cause("FieldManagerConflict", &conflict.message, &conflict.field);
+        }
+        error
+    }
+
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
@@ -138,6 +148,25 @@ impl ApiError {
             format!("{qualified} {name:?} is forbidden: {why}")
         };
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
+    }
+
+    pub(crate) fn forbidden_request(asked: &Attributes<'_>, why: &str) -> Self {
+        let qualified = match asked.group {
+            "" => asked.resource.to_owned(),
+            group => format!("{}.{group}", asked.resource),
+        };
+        let message = match asked.name {
+            "" => format!("{qualified} is forbidden: {why}"),
+            name => format!("{qualified} {name:?} is forbidden: {why}"),
+        };
+        let mut error = Self::new(StatusCode::FORBIDDEN, "Forbidden", message);
+        for (key, value) in [("name", asked.name), ("group", asked.group), ("kind", asked.resource)]
+        {
+            if !value.is_empty() {
+                error.details.insert(key.to_owned(), value.into());
+            }
+        }
+        error
     }
 
     pub(crate) fn forbidden_path(why: &str) -> Self {

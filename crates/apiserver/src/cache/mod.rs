@@ -219,9 +219,12 @@ impl Cache {
         Ok((page, table.end()))
     }
 
-    /// How many objects a table holds.
-    pub(crate) fn count(&self, table: TableId) -> usize {
-        self.state.read().tables[table.0].len()
+    /// How many objects each table holds.
+    pub(crate) fn counts(&self) -> Vec<(&'static Resource, usize)> {
+        let state = self.state.read();
+        let counts = state.tables.iter().map(Table::len);
+        let all = self.kinds.iter().map(|kind| kind.resource).zip(counts);
+        all.filter(|(resource, _)| resource.is_stored() && resource.stored_as.is_none()).collect()
     }
 
     /// The position in a table's window after all changes up to `revision`.

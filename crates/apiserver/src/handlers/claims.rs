@@ -73,14 +73,14 @@ impl<'a> Pending<'a> {
     }
 }
 
-fn claim_store_key(key: &ClaimKey) -> Option<Arc<str>> {
+pub(crate) fn claim_store_key(key: &ClaimKey) -> Option<Arc<str>> {
     match key {
         ClaimKey::NodePort(port) => Some(node_port_key(*port)),
         ClaimKey::ClusterIp(ip) => Some(store_key(ip_addresses()?, "", &ip.to_string())),
     }
 }
 
-fn claim_value(key: &ClaimKey, owner: &str) -> Bytes {
+pub(crate) fn claim_value(key: &ClaimKey, owner: &str) -> Bytes {
     match key {
         ClaimKey::NodePort(_) => Bytes::copy_from_slice(owner.as_bytes()),
         ClaimKey::ClusterIp(ip) => to_stored(&ip_address(*ip, owner)),

@@ -33,7 +33,8 @@ impl Call {
         if !resource.is_stored() {
             return self.review();
         }
-        let object = self.decode_object(resource)?;
+        let mut object = self.decode_object()?;
+        meta::metadata(&mut object).remove("managedFields");
         let namespace = self.path.namespace.clone();
         let object = self.placed(object, &namespace)?;
         let (code, json) = self.create_object(object).await?;
@@ -77,7 +78,7 @@ impl Call {
             && !meta::text(&object, "generateName").is_empty();
         self.server.admit_namespace(resource, &object)?;
         if resource.group.is_empty() && resource.plural == "pods" {
-            super::subresource::admit_pod(&self.server, &mut object)?;
+            super::service_account::admit_pod(&self.server, &mut object).await?;
         }
         let mut attempts = 0;
         loop {
@@ -127,7 +128,9 @@ impl Call {
         strategy
             .allocate(&mut claims, Some(&mut object), None)
             .map_err(|errors| ApiError::invalid(self.resource(), &name, &errors))?;
-        self.warnings.extend(strategy.warnings(&object, None));
+        let warnings = strategy.warnings(&object, None);
+        let operations = claims.into_operations();
+        self.warn(warnings);
         let stored = to_stored(&object);
         if self.options.dry_run {
             return Ok(Ok(stored));
@@ -135,10 +138,9 @@ impl Call {
         let own = store_key(resource, &self.path.namespace, &name);
         let put =
             Operation::Put { key: own.clone(), value: stored.clone(), expect: Expect::Absent };
-        let mut operations = vec![put];
-        operations.extend(claims.into_operations());
+        let mut operations = [vec![put], operations].concat();
         operations.extend(self.server.namespace_check(resource, &self.path.namespace));
-        match self.server.store.commit(Transaction { operations }).await {
+        match self.server.commit(Transaction { operations }).await {
             Ok(revision) => Ok(Ok(splice_revision(&stored, revision))),
             Err(CommitError::Failed { key, .. }) if key == own => Ok(Err(Lost::Name(name))),
             Err(CommitError::Failed { .. }) => {
@@ -165,7 +167,6 @@ fn prepare_metadata(resource: &Resource, object: &mut Value) {
         "deletionGracePeriodSeconds",
         "selfLink",
         "generation",
-        "managedFields",
     ] {
         metadata.remove(field);
     }
@@ -251,6 +252,6 @@ pub(crate) async fn bootstrap(
     let put = Operation::Put { key, value: to_stored(&object), expect: Expect::Absent };
     let mut operations = vec![put];
     operations.extend(claims.into_operations());
-    server.store.commit(Transaction { operations }).await?;
+    server.commit(Transaction { operations }).await?;
     Ok(())
 }

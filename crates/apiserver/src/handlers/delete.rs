@@ -38,7 +38,7 @@ pub(super) enum Propagation {
 }
 
 /// What a delete did.
-enum Outcome {
+pub(super) enum Outcome {
     /// The object is gone.
     Gone(Value),
     /// It was marked, or was marked already.
@@ -143,7 +143,7 @@ impl Call {
         self.show_list(&objects, &meta)
     }
 
-    async fn delete_named(
+    pub(super) async fn delete_named(
         &mut self,
         name: &str,
         options: &DeleteOptions,
@@ -234,7 +234,7 @@ impl Call {
         let revision = if options.dry_run {
             current.revision
         } else {
-            match self.server.store.commit(Transaction { operations }).await {
+            match self.server.commit(Transaction { operations }).await {
                 Ok(revision) => revision,
                 Err(CommitError::Failed { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),

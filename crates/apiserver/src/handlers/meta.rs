@@ -5,13 +5,14 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::Call;
-use crate::resource::Resource;
+use crate::resource::FieldError;
+use crate::schema::{self, FieldValidation};
 use crate::status::ApiError;
 
 const ACCEPTED: &str = "application/json, application/yaml";
 
 /// `metav1.Time` of now: RFC 3339 with whole seconds.
-pub(super) fn now() -> String {
+pub(crate) fn now() -> String {
     time_in(0)
 }
 
@@ -82,64 +83,80 @@ pub(super) fn parse_yaml(body: &Bytes) -> Result<Value, ApiError> {
 }
 
 impl Call {
-    /// The body as an object of `resource`, in its stored form; complains about unknown fields
-    /// as `fieldValidation` asks.
-    pub(super) fn decode_object(&mut self, resource: &'static Resource) -> Result<Value, ApiError> {
-        let object = parse_body(&self.parts, &self.body)?;
-        check_kind(&object, resource, &self.body)?;
-        self.check_fields(resource)?;
+    /// The body as an object of the resource that the path names, in its stored form. What the
+    /// kind does not know is dropped, and complained about as `fieldValidation` asks.
+    pub(super) fn decode_object(&mut self) -> Result<Value, ApiError> {
+        let resource = self.resource();
+        let object = self.decode_as(resource.group, resource.version, resource.kind)?;
         let stored = self.server.cache.resource(self.path.table);
         Ok(super::convert::value_to_stored(resource, stored, object))
     }
 
-    fn check_fields(&mut self, _resource: &'static Resource) -> Result<(), ApiError> {
+    /// The body as an object of any kind.
+    pub(super) fn decode_as(
+        &mut self,
+        group: &str,
+        version: &str,
+        kind: &str,
+    ) -> Result<Value, ApiError> {
+        let bad = |error: schema::DecodeError| ApiError::bad_request(error.to_string());
+        let json = self.body_as_json()?;
+        let decoded = schema::decode(group, version, kind, &json).map_err(bad)?;
+        self.complain(version, kind, decoded.problems)?;
+        Ok(decoded.object)
+    }
+
+    /// Refuses or warns of fields that the kind does not have.
+    pub(super) fn complain(
+        &mut self,
+        version: &str,
+        kind: &str,
+        problems: Vec<String>,
+    ) -> Result<(), ApiError> {
+        let warnings = judge(&self.options.field_validation, version, kind, problems)?;
+        self.warn(warnings);
         Ok(())
+    }
+
+    /// Adds texts for `Warning` headers, each once.
+    pub(super) fn warn(&mut self, texts: Vec<String>) {
+        for text in texts {
+            if !self.warnings.contains(&text) {
+                self.warnings.push(text);
+            }
+        }
+    }
+
+    fn body_as_json(&self) -> Result<Bytes, ApiError> {
+        match media_type(&self.parts) {
+            "application/json" | "" => Ok(self.body.clone()),
+            "application/yaml" | "text/yaml" | "application/x-yaml" => {
+                let value = parse_yaml(&self.body)?;
+                serde_json::to_vec(&value).map(Bytes::from).map_err(ApiError::internal)
+            }
+            _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
+        }
     }
 }
 
-/// `kind` is required; `apiVersion` and `kind` must be the resource's.
-pub(super) fn check_kind(
-    object: &Value,
-    resource: &Resource,
-    body: &Bytes,
-) -> Result<(), ApiError> {
-    let shown = || {
-        let text = String::from_utf8_lossy(body);
-        text.chars().take(512).collect::<String>()
-    };
-    if !object.is_object() {
-        return Err(ApiError::bad_request(format!(
-            "couldn't get version/kind; json parse error: the body is no object: {}",
-            shown()
-        )));
+/// What `fieldValidation` makes of problems: nothing, warnings, or a refusal.
+pub(super) fn judge(
+    asked: &str,
+    version: &str,
+    kind: &str,
+    problems: Vec<String>,
+) -> Result<Vec<String>, ApiError> {
+    let validation = FieldValidation::parse(asked).ok_or_else(|| {
+        let supported = ["Ignore", "Strict", "Warn"];
+        let error = FieldError::not_supported("fieldValidation", &asked.into(), &supported);
+        ApiError::invalid_kind("meta.k8s.io", "CreateOptions", "", &[error])
+    })?;
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            let refusal = schema::DecodeError::strict(version, kind, &problems);
+            Err(ApiError::bad_request(refusal.to_string()))
+        }
+        FieldValidation::Warn => Ok(problems),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
     }
-    let text = |field: &str| object[field].as_str().unwrap_or_default();
-    if text("kind").is_empty() {
-        return Err(ApiError::bad_request(format!("Object 'Kind' is missing in '{}'", shown())));
-    }
-    let (kind, version) = (text("kind"), text("apiVersion"));
-    if version.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "Object 'apiVersion' is missing in '{}'",
-            shown()
-        )));
-    }
-    if kind != resource.kind || version != resource.api_version() {
-        let (group, bare) = version.split_once('/').unwrap_or(("", version));
-        let wanted = (resource.group, resource.version, resource.kind);
-        return Err(ApiError::bad_request(if group == wanted.0 && bare == wanted.1 {
-            format!(
-                "{kind} in version {bare:?} cannot be handled as a {}: \
-                 the kind of the object does not match the resource {}",
-                resource.kind, resource.plural
-            )
-        } else {
-            format!(
-                "the API version in the data ({version}) does not match the expected API \
-                 version ({})",
-                resource.api_version()
-            )
-        }));
-    }
-    Ok(())
 }

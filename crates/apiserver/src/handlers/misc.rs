@@ -1,5 +1,7 @@
 //! Everything that is not an object: health, version, discovery, OpenAPI, metrics.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -18,15 +20,18 @@ use crate::status::ApiError;
 const MINOR: &str = "36";
 const GIT_VERSION: &str = "v1.36.0+portolan";
 
-pub(super) fn answer(server: &Server, user: &Identity, target: &Target, parts: &Parts) -> Answer {
+pub(super) fn answer(
+    server: &Server,
+    user: &Arc<Identity>,
+    target: &Target,
+    parts: &Parts,
+) -> Answer {
+    server.authorize_path(user, "get", parts.uri.path())?;
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(match target {
             Target::Unknown => ApiError::no_such_resource(),
             _ => ApiError::method_not_allowed(),
         });
-    }
-    if !matches!(target, Target::Health { .. } | Target::Version) {
-        server.authorize_path(user, parts.uri.path())?;
     }
     let query = parts.uri.query().unwrap_or("");
     let accept = || Accept::from_headers(&parts.headers, true).ok_or_else(ApiError::not_acceptable);
@@ -51,10 +56,9 @@ pub(super) fn answer(server: &Server, user: &Identity, target: &Target, parts: &
         }
         Target::Metrics => Ok(response(
             StatusCode::OK,
-            "text/plain; version=0.0.4; charset=utf-8",
-            server.metrics_text().into(),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            server.metrics.text(&server.cache).into(),
         )),
-        Target::Issuer { keys } => server.issuer_document(*keys),
         Target::OpenApiV2 => Ok(response(
             StatusCode::OK,
             "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
@@ -66,6 +70,21 @@ pub(super) fn answer(server: &Server, user: &Identity, target: &Target, parts: &
             None => Err(ApiError::no_such_resource()),
         },
         Target::Object(_) | Target::Unknown => Err(ApiError::no_such_resource()),
+        Target::Issuer { keys: true } => {
+            let keys = server.authenticator.signer.key_set().to_string();
+            Ok(response(StatusCode::OK, "application/jwk-set+json", keys.into()))
+        }
+        Target::Issuer { keys: false } => {
+            let issuer = &server.authenticator.signer.issuer;
+            let document = json!({
+                "issuer": issuer,
+                "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+                "response_types_supported": ["id_token"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+            });
+            Ok(json_response(StatusCode::OK, document.to_string().into()))
+        }
     }
 }
 
@@ -183,12 +202,5 @@ fn health(server: &Server, path: &str, check: &str, query: &str) -> Response<Bod
         (false, _) => {
             text(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{kind} check failed\n"))
         }
-    }
-}
-
-impl super::Call {
-    /// Resources without storage: questions about what the user may do.
-    pub(super) fn review(&mut self) -> Answer {
-        Err(ApiError::no_such_resource())
     }
 }

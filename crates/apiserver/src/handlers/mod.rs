@@ -6,13 +6,17 @@ mod create;
 mod delete;
 mod meta;
 mod misc;
+mod proxy;
 mod read;
 mod render;
+mod review;
+mod service_account;
 mod subresource;
 mod update;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,12 +25,15 @@ use http_body_util::{BodyExt, Limited};
 
 use crate::auth::{Attributes, Identity};
 use crate::body::{Body, BoxError};
+use crate::metrics::Counted;
 use crate::request::{Accept, ObjectPath, Options, Target, parse_path};
 use crate::resource::{Resource, Verb};
 use crate::server::Server;
 use crate::status::{ApiError, BODY_LIMIT};
 
+pub(crate) use self::claims::{claim_store_key, claim_value, owner_of};
 pub(crate) use self::create::bootstrap;
+pub(crate) use self::meta::now;
 
 type Answer = Result<Response<Body>, ApiError>;
 
@@ -41,6 +48,8 @@ struct Call {
     body: Bytes,
     /// Texts for `Warning` headers.
     warnings: Vec<String>,
+    /// Whether the write is a server-side apply, which keeps `managedFields` itself.
+    applies: bool,
 }
 
 /// Answers one request. Never fails: errors are answers.
@@ -56,10 +65,7 @@ where
     };
     let target = parse_path(&server.cache, parts.uri.path());
     let answer = match target {
-        Target::Object(path) => {
-            let boxed = Box::pin(object(server, user, path, parts, body));
-            boxed.await
-        }
+        Target::Object(path) => Box::pin(object(server, user, path, parts, body)).await,
         other => misc::answer(&server, &user, &other, &parts),
     };
     answer.unwrap_or_else(|error| error_response(&error))
@@ -80,10 +86,46 @@ where
     options.watch |= path.watch;
     let verb = verb_of(&parts.method, &path, &options)?;
     server.authorize(&user, &Attributes::of(verb, &path))?;
+    let began = Instant::now();
+    let resource = path.resource;
+    let subresource = path.subresource.clone().unwrap_or_default();
+    let metrics = server.clone();
+    let answer = authorized(server, user, path, options, parts, body).await;
+    let code = answer.as_ref().map_or_else(|error| error.code, Response::status).as_u16();
+    let subresource = &*subresource;
+    metrics.metrics.count(&Counted { verb, resource, subresource, code, began });
+    answer
+}
+
+async fn authorized<B>(
+    server: Arc<Server>,
+    user: Arc<Identity>,
+    path: ObjectPath,
+    options: Options,
+    parts: Parts,
+    body: B,
+) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if proxy::leads_to_a_node(&path) {
+        return proxy::connect(&server, &path, &options, parts, body).await;
+    }
     let accept =
         Accept::from_headers(&parts.headers, false).ok_or_else(ApiError::not_acceptable)?;
     let body = collect(&parts, body).await?;
-    let mut call = Call { server, user, path, options, accept, parts, body, warnings: Vec::new() };
+    let mut call = Call {
+        server,
+        user,
+        path,
+        options,
+        accept,
+        parts,
+        body,
+        warnings: Vec::new(),
+        applies: false,
+    };
     let mut response = call.run().await?;
     for warning in &call.warnings {
         if let Ok(value) = HeaderValue::from_str(&warning_text(warning)) {

@@ -3,10 +3,10 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::delete::DeleteOptions;
 use super::update::{Part, apply_patch, patch_error};
 use super::{Answer, Call, meta, render};
 use crate::resource::scale;
-use crate::server::Server;
 use crate::status::ApiError;
 
 impl Call {
@@ -25,8 +25,24 @@ impl Call {
             ("scale", &Method::PATCH) => self.patch_scale().await,
             ("binding", &Method::POST) => self.bind().await,
             ("finalize", &Method::PUT) => self.finalize_namespace().await,
+            ("token", &Method::POST) => self.token(),
+            ("eviction", &Method::POST) => self.evict().await,
             _ => Err(ApiError::no_such_resource()),
         }
+    }
+
+    /// `pods/eviction`: a delete that disruption budgets could refuse; there are none here.
+    async fn evict(&mut self) -> Answer {
+        let eviction = self.decode_as("policy", "v1", "Eviction")?;
+        let mut options = DeleteOptions { dry_run: self.options.dry_run, ..Default::default() };
+        if eviction["deleteOptions"].is_object() {
+            options.read(&eviction["deleteOptions"])?;
+        }
+        let name = self.name().to_owned();
+        self.delete_named(&name, &options).await?;
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Success", "code": 201});
+        render::document(StatusCode::CREATED, self.accept, &status)
     }
 
     async fn update_scale(&mut self) -> Answer {
@@ -36,7 +52,7 @@ impl Call {
 
     async fn patch_scale(&mut self) -> Answer {
         let kind = self.patch_kind()?;
-        let patch = self.patch_body(kind)?;
+        let patch = self.patch_body()?;
         let resource = self.resource();
         let name = self.name().to_owned();
         self.write_scale(|current| {
@@ -117,7 +133,7 @@ impl Call {
 
     /// `namespaces/finalize`: the only way to change `spec.finalizers`.
     async fn finalize_namespace(&mut self) -> Answer {
-        let sent = self.decode_object(self.resource())?;
+        let sent = self.decode_object()?;
         let written = self
             .write(Part::Whole, |old| {
                 let mut object = old.clone();
@@ -143,9 +159,4 @@ fn set_scheduled(pod: &mut Value) {
         conditions.retain(|condition| condition["type"] != "PodScheduled");
         conditions.push(condition);
     }
-}
-
-/// Admission of pods: what Kubernetes' ServiceAccount plug-in does.
-pub(super) fn admit_pod(_server: &Server, _pod: &mut Value) -> Result<(), ApiError> {
-    Ok(())
 }

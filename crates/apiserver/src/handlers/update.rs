@@ -7,9 +7,11 @@ use serde_json::Value;
 use super::claims::Pending;
 use super::create::ATTEMPTS;
 use super::{Answer, Call, convert, meta};
+use crate::apply::{self, Writer};
 use crate::cache::{Object, splice_revision, store_key, to_stored};
 use crate::patch::{self, PatchError, PatchKind};
 use crate::resource::{FieldError, Resource};
+use crate::schema;
 use crate::status::ApiError;
 use crate::store::{CommitError, Expect, Operation, Transaction};
 
@@ -44,7 +46,7 @@ impl Call {
 
     pub(super) async fn update_part(&mut self, part: Part) -> Answer {
         let resource = self.resource();
-        let object = self.decode_object(resource)?;
+        let object = self.decode_object()?;
         self.check_name(&object)?;
         if self.server.cache.get(self.path.table, &self.key()).is_none()
             && part == Part::Main
@@ -63,6 +65,16 @@ impl Call {
         }
         let written = self.write(part, |_| Ok(object.clone())).await?;
         self.show(StatusCode::OK, written.json())
+    }
+
+    /// Who writes, for `managedFields`: the `fieldManager`, or the start of the user agent.
+    fn manager(&self) -> String {
+        if !self.options.field_manager.is_empty() {
+            return self.options.field_manager.clone();
+        }
+        let agent = self.parts.headers.get(http::header::USER_AGENT).and_then(|a| a.to_str().ok());
+        let agent = agent.unwrap_or("unknown");
+        agent.split('/').next().unwrap_or(agent).chars().take(128).collect()
     }
 
     fn check_name(&self, object: &Value) -> Result<(), ApiError> {
@@ -91,34 +103,82 @@ impl Call {
 
     pub(super) async fn patch_part(&mut self, part: Part) -> Answer {
         let kind = self.patch_kind()?;
-        let patch = self.patch_body(kind)?;
+        if kind == PatchKind::Apply {
+            return self.apply(part).await;
+        }
+        let patch = self.patch_body()?;
         let resource = self.resource();
         let stored = self.server.cache.resource(self.path.table);
         let name = self.name().to_owned();
+        let validation = self.options.field_validation.clone();
+        let mut warnings = Vec::new();
         let written = self
             .write(part, |old| {
                 let served = convert::value_to_served(resource, stored, old.clone());
-                let patched = apply_patch(resource, kind, &served, &patch)
+                let mut patched = apply_patch(resource, kind, &served, &patch)
                     .map_err(|error| patch_error(resource, &name, error))?;
+                let (group, version) = (resource.group, resource.version);
+                let problems = schema::prune(group, version, resource.kind, &mut patched)
+                    .map_err(|error| ApiError::bad_request(error.to_string()))?;
+                warnings = meta::judge(&validation, version, resource.kind, problems)?;
                 Ok(convert::value_to_stored(resource, stored, patched))
             })
             .await?;
+        self.warn(warnings);
         self.show(StatusCode::OK, written.json())
     }
 
     pub(super) fn patch_kind(&self) -> Result<PatchKind, ApiError> {
-        let media = meta::media_type(&self.parts);
-        let kind = PatchKind::of_media_type(media).filter(|kind| *kind != PatchKind::Apply);
-        kind.ok_or_else(|| {
-            let known = PatchKind::MEDIA_TYPES.iter().filter(|(_, k)| *k != PatchKind::Apply);
-            let names: Vec<&str> = known.map(|(name, _)| *name).collect();
+        PatchKind::of_media_type(meta::media_type(&self.parts)).ok_or_else(|| {
+            let names = PatchKind::MEDIA_TYPES.map(|(name, _)| name);
             ApiError::unsupported_media_type(&names.join(", "))
         })
     }
 
-    pub(super) fn patch_body(&self, _kind: PatchKind) -> Result<Value, ApiError> {
+    pub(super) fn patch_body(&self) -> Result<Value, ApiError> {
         serde_json::from_slice(&self.body)
             .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
+    }
+
+    /// Server-side apply: creates or merges, and keeps track of who owns which field.
+    async fn apply(&mut self, part: Part) -> Answer {
+        let manager = self.options.field_manager.clone();
+        if manager.is_empty() {
+            let error = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", &[error]));
+        }
+        let resource = self.resource();
+        let mut config = meta::parse_yaml(&self.body)?;
+        if config["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
+            return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+        }
+        let problems = schema::prune(resource.group, resource.version, resource.kind, &mut config)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        self.complain(resource.version, resource.kind, problems)?;
+        let stored = self.server.cache.resource(self.path.table);
+        let config = convert::value_to_stored(resource, stored, config);
+        let (namespace, name) = (self.path.namespace.clone(), self.name().to_owned());
+        let subresource = self.path.subresource.clone().unwrap_or_default();
+        let force = self.options.force;
+        let now = meta::now();
+        let writer = Writer { manager: &manager, subresource: &subresource, now: &now };
+        let conflict = |conflicts| ApiError::apply_conflict(&conflicts);
+        if self.server.cache.get(self.path.table, &self.key()).is_none() && part == Part::Main {
+            let mut object = apply::apply(None, &config, writer, force).map_err(conflict)?;
+            let metadata = meta::metadata(&mut object);
+            metadata.insert("name".to_owned(), name.into());
+            if resource.namespaced {
+                metadata.insert("namespace".to_owned(), namespace.into());
+            }
+            metadata.remove("resourceVersion");
+            let (code, json) = self.create_object(object).await?;
+            return self.show(code, json);
+        }
+        self.applies = true;
+        let written = self
+            .write(part, |old| apply::apply(Some(old), &config, writer, force).map_err(conflict))
+            .await?;
+        self.show(StatusCode::OK, written.json())
     }
 
     /// Reads the object, lets `change` make the new one, and writes that if nobody else wrote in
@@ -160,6 +220,13 @@ impl Call {
             Part::Whole => {}
         }
         keep_metadata(&mut new, old);
+        if !self.applies {
+            let now = meta::now();
+            let manager = self.manager();
+            let subresource = self.path.subresource.as_deref().unwrap_or_default();
+            let writer = Writer { manager: &manager, subresource, now: &now };
+            apply::track_update(Some(old), &mut new, writer);
+        }
         self.count_generation(resource, &mut new, old);
         let mut errors = match part {
             Part::Status => strategy.validate_status_update(&new, old),
@@ -182,8 +249,9 @@ impl Call {
             Ok(())
         };
         allocated.map_err(|errors| ApiError::invalid(self.resource(), &name, &errors))?;
+        let claimed = claims.into_operations();
         if part == Part::Main {
-            self.warnings = strategy.warnings(&new, Some(old));
+            self.warn(strategy.warnings(&new, Some(old)));
         }
         let stored = to_stored(&new);
         if !finished && splice_revision(&stored, current.revision) == current.bytes {
@@ -200,9 +268,8 @@ impl Call {
         } else {
             Operation::Put { key, value: stored.clone(), expect }
         };
-        let mut operations = vec![own];
-        operations.extend(claims.into_operations());
-        match self.server.store.commit(Transaction { operations }).await {
+        let operations = [vec![own], claimed].concat();
+        match self.server.commit(Transaction { operations }).await {
             Ok(revision) => {
                 let json = splice_revision(&stored, revision);
                 Ok(Some(if finished { Written::Deleted(json) } else { Written::Changed(json) }))
@@ -265,7 +332,11 @@ fn keep_metadata(new: &mut Value, old: &Value) {
         };
     }
     metadata.remove("selfLink");
-    metadata.remove("managedFields");
+    if !metadata.contains_key("managedFields")
+        && let Some(managed) = old["metadata"].get("managedFields")
+    {
+        metadata.insert("managedFields".to_owned(), managed.clone());
+    }
     metadata.retain(|_, value| !value.is_null());
 }
 
@@ -316,12 +387,8 @@ pub(super) fn apply_patch(
     match kind {
         PatchKind::Json => patch::json(current, patch),
         PatchKind::Merge => patch::merge(current, patch),
-        PatchKind::Strategic | PatchKind::Apply => strategic(resource, current, patch),
+        PatchKind::Strategic | PatchKind::Apply => patch::strategic(resource, current, patch),
     }
-}
-
-fn strategic(_resource: &Resource, current: &Value, patch: &Value) -> Result<Value, PatchError> {
-    patch::merge(current, patch)
 }
 
 pub(super) fn patch_error(resource: &Resource, name: &str, error: PatchError) -> ApiError {

@@ -16,6 +16,7 @@ use super::render::{self, include_object, meta_version};
 use super::{Answer, Call, convert, response};
 use crate::body::Body;
 use crate::cache::{Change, Cursor, Object, Query, TableId};
+use crate::metrics::Watching;
 use crate::request::Rendering;
 use crate::resource::{FieldError, Resource};
 use crate::server::Server;
@@ -50,6 +51,7 @@ struct Watcher {
     next_bookmark: Instant,
     deadline: Instant,
     ended: bool,
+    _counted: Watching,
 }
 
 impl Call {
@@ -88,6 +90,7 @@ impl Call {
             next_bookmark: now + BOOKMARKS,
             deadline: now + Duration::from_secs(seconds),
             ended: false,
+            _counted: self.server.metrics.watching(self.resource()),
             filter,
         };
         let mut refused = None;
