@@ -18,11 +18,13 @@ pub(crate) mod meta;
 #[allow(dead_code)] // used by the kinds to come
 pub(crate) mod names;
 mod plain;
+mod pod;
 mod rows;
 pub mod scale;
 mod service;
 #[allow(dead_code)] // used by the kinds to come
 pub(crate) mod value;
+pub(crate) mod workload;
 
 pub use error::aggregate;
 pub use rows::{find, find_kind, table};

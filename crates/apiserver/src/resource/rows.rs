@@ -2,7 +2,9 @@
 
 use super::meta::NameRule;
 use super::plain::{Plain, Review};
+use super::pod::Pod;
 use super::service::Service;
+use super::workload::{ControllerRevision, Workload};
 use super::{Resource, Subresource, Verb};
 
 const ALL: &[Verb] = &[
@@ -175,12 +177,7 @@ static TABLE: &[Resource] = &[
             sub("proxy", "", "v1", "PodProxyOptions", PROXY),
             status("", "v1", "Pod"),
         ],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Pod,
         stored_as: None,
     },
     Resource {
@@ -194,12 +191,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[SCALE, status("", "v1", "ReplicationController")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Workload::ReplicationController,
         stored_as: None,
     },
     Resource {
@@ -274,12 +266,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &ControllerRevision,
         stored_as: None,
     },
     Resource {
@@ -293,12 +280,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[status("apps", "v1", "DaemonSet")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Workload::DaemonSet,
         stored_as: None,
     },
     Resource {
@@ -312,12 +294,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[SCALE, status("apps", "v1", "Deployment")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Workload::Deployment,
         stored_as: None,
     },
     Resource {
@@ -331,12 +308,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[SCALE, status("apps", "v1", "ReplicaSet")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Workload::ReplicaSet,
         stored_as: None,
     },
     Resource {
@@ -350,12 +322,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[SCALE, status("apps", "v1", "StatefulSet")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Workload::StatefulSet,
         stored_as: None,
     },
     Resource {
