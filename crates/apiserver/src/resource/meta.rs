@@ -15,8 +15,6 @@ pub(crate) enum NameRule {
     Label,
     /// A DNS label that starts with a letter.
     Label1035,
-    /// Anything that fits into a URL's path.
-    PathSegment,
     /// An address in its canonical form: `IPAddress`.
     Address,
 }
@@ -27,7 +25,6 @@ impl NameRule {
             Self::Subdomain => names::dns1123_subdomain(name),
             Self::Label => names::dns1123_label(name),
             Self::Label1035 => names::dns1035_label(name),
-            Self::PathSegment => names::path_segment(name),
             Self::Address => match names::parse_ip(name) {
                 Some(ip) if ip.to_string() == name => Vec::new(),
                 Some(_) => vec!["must be a canonical format IP address".to_owned()],

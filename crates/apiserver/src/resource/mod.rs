@@ -11,18 +11,18 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::Value;
 
-#[allow(dead_code)] // used by the kinds to come
+mod cluster;
+mod config;
+mod endpoints;
 mod error;
-#[allow(dead_code)] // used by the kinds to come
 pub(crate) mod meta;
-#[allow(dead_code)] // used by the kinds to come
 pub(crate) mod names;
-mod plain;
+mod networking;
 mod pod;
+mod review;
 mod rows;
 pub mod scale;
 mod service;
-#[allow(dead_code)] // used by the kinds to come
 pub(crate) mod value;
 pub(crate) mod workload;
 

@@ -11,7 +11,6 @@ const LABEL_1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
-const C_IDENTIFIER: &str = "[A-Za-z_][A-Za-z0-9_]*";
 
 fn alphanumeric(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
@@ -224,21 +223,6 @@ pub(crate) fn env_var_name(text: &str) -> Vec<String> {
     errors
 }
 
-pub(crate) fn c_identifier(text: &str) -> Vec<String> {
-    let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !text.is_empty()
-        && !text.as_bytes()[0].is_ascii_digit();
-    if good {
-        Vec::new()
-    } else {
-        vec![regex_error(
-            "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
-            C_IDENTIFIER,
-            &["my_name", "MY_NAME", "MyName"],
-        )]
-    }
-}
-
 /// The name of a container's port (IANA_SVC_NAME).
 pub(crate) fn port_name(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -268,18 +252,6 @@ pub(crate) fn port_number(port: i64) -> Vec<String> {
     } else {
         vec!["must be between 1 and 65535, inclusive".to_owned()]
     }
-}
-
-/// The last part of a path in the URL: what every name must at least be.
-pub(crate) fn path_segment(text: &str) -> Vec<String> {
-    if text == "." || text == ".." {
-        return vec![format!("may not be '{text}'")];
-    }
-    ["/", "%"]
-        .iter()
-        .filter(|bad| text.contains(**bad))
-        .map(|bad| format!("may not contain '{bad}'"))
-        .collect()
 }
 
 /// An address as Go's `net.ParseIP` takes it; [`None`] where Go would refuse.

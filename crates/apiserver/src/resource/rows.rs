@@ -1,8 +1,11 @@
 //! The rows of the table, by group and then by plural.
 
-use super::meta::NameRule;
-use super::plain::{Plain, Review};
+use super::cluster::{CoreEvent, Lease, Namespace, NewEvent, Node, ServiceAccount};
+use super::config::{ConfigMap, Secret};
+use super::endpoints::{EndpointSlice, Endpoints};
+use super::networking::{Ingress, IngressClass, IpAddress, ServiceCidr};
 use super::pod::Pod;
+use super::review::Review;
 use super::service::Service;
 use super::workload::{ControllerRevision, Workload};
 use super::{Resource, Subresource, Verb};
@@ -67,12 +70,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &ConfigMap,
         stored_as: None,
     },
     Resource {
@@ -86,12 +84,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &Endpoints,
         stored_as: None,
     },
     Resource {
@@ -105,12 +98,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &CoreEvent,
         stored_as: None,
     },
     Resource {
@@ -127,12 +115,7 @@ static TABLE: &[Resource] = &[
             sub("finalize", "", "v1", "Namespace", &[Verb::Update]),
             status("", "v1", "Namespace"),
         ],
-        strategy: &Plain {
-            namespaced: false,
-            names: NameRule::Label,
-            has_status: true,
-            generation: false,
-        },
+        strategy: &Namespace,
         stored_as: None,
     },
     Resource {
@@ -149,12 +132,7 @@ static TABLE: &[Resource] = &[
             sub("proxy", "", "v1", "NodeProxyOptions", PROXY),
             status("", "v1", "Node"),
         ],
-        strategy: &Plain {
-            namespaced: false,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: false,
-        },
+        strategy: &Node,
         stored_as: None,
     },
     Resource {
@@ -205,12 +183,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &Secret,
         stored_as: None,
     },
     Resource {
@@ -230,12 +203,7 @@ static TABLE: &[Resource] = &[
             "TokenRequest",
             &[Verb::Create],
         )],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &ServiceAccount,
         stored_as: None,
     },
     Resource {
@@ -364,12 +332,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &Lease,
         stored_as: None,
     },
     Resource {
@@ -383,12 +346,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: true,
-        },
+        strategy: &EndpointSlice,
         stored_as: None,
     },
     Resource {
@@ -402,12 +360,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &NewEvent,
         stored_as: Some(("", "events")),
     },
     Resource {
@@ -421,12 +374,7 @@ static TABLE: &[Resource] = &[
         namespaced: false,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: false,
-            names: NameRule::Subdomain,
-            has_status: false,
-            generation: true,
-        },
+        strategy: &IngressClass,
         stored_as: None,
     },
     Resource {
@@ -440,12 +388,7 @@ static TABLE: &[Resource] = &[
         namespaced: true,
         verbs: ALL,
         subresources: &[status("networking.k8s.io", "v1", "Ingress")],
-        strategy: &Plain {
-            namespaced: true,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: true,
-        },
+        strategy: &Ingress,
         stored_as: None,
     },
     Resource {
@@ -459,12 +402,7 @@ static TABLE: &[Resource] = &[
         namespaced: false,
         verbs: ALL,
         subresources: &[],
-        strategy: &Plain {
-            namespaced: false,
-            names: NameRule::Address,
-            has_status: false,
-            generation: false,
-        },
+        strategy: &IpAddress,
         stored_as: None,
     },
     Resource {
@@ -478,12 +416,7 @@ static TABLE: &[Resource] = &[
         namespaced: false,
         verbs: ALL,
         subresources: &[status("networking.k8s.io", "v1", "ServiceCIDR")],
-        strategy: &Plain {
-            namespaced: false,
-            names: NameRule::Subdomain,
-            has_status: true,
-            generation: false,
-        },
+        strategy: &ServiceCidr,
         stored_as: None,
     },
 ];
