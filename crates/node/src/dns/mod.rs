@@ -1,0 +1,114 @@
+//! Cluster DNS, configured by a Corefile as CoreDNS is.
+//!
+//! ```text
+//! socket → wire::Query → server block by zone → hosts → kubernetes → cache → forward
+//!                                                        └ store: live index, fed by watches
+//! ```
+//!
+//! Answers about the cluster come from the live index, never from the cache: a change shows in the
+//! next answer. Everything that is known here is answered within the batch that it arrived in.
+
+mod config;
+mod corefile;
+mod metrics;
+mod pages;
+mod plugin;
+mod runtime;
+mod server;
+mod site;
+mod store;
+mod wire;
+mod zone;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+pub use corefile::CorefileError;
+
+/// How to run the server.
+#[derive(Clone, Debug, Default)]
+pub struct DnsConfig {
+    /// The Corefile; without one, [`default_corefile`] is used.
+    pub corefile: Option<PathBuf>,
+    /// Where the server block for `.:PORT` serves instead of at all addresses.
+    pub listen: Option<SocketAddr>,
+    /// The cluster's domain for the default Corefile; empty means `cluster.local`.
+    pub cluster_domain: String,
+    /// How many tasks receive over UDP at each address; 0 means one for each processor.
+    pub workers: usize,
+}
+
+/// Why the server could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    #[error("read the Corefile {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Corefile(#[from] CorefileError),
+    #[error("the Corefile has the plugin kubernetes, but no API server is configured")]
+    NoClient,
+    #[error("listen on {address} for {purpose}")]
+    Listen { address: SocketAddr, purpose: &'static str, source: std::io::Error },
+    #[error(
+        "queries that are forwarded from {zone} come back to this server: its upstream, perhaps \
+         by way of /etc/resolv.conf, is itself"
+    )]
+    Loop { zone: String },
+}
+
+/// Serves until `shutdown`, and then as long as `health`'s `lameduck` says.
+///
+/// # Errors
+/// When the Corefile cannot be used, an address cannot be listened on, or the server finds that
+/// it forwards to itself. Later changes of the Corefile that cannot be used are logged and left.
+pub async fn run(
+    client: Option<kube::Client>,
+    config: DnsConfig,
+    shutdown: CancellationToken,
+) -> Result<(), DnsError> {
+    runtime::Server::start(client, config, store::Stores::default())?.serve(shutdown).await
+}
+
+/// Says whether a Corefile can be used, without starting anything.
+///
+/// # Errors
+/// The first mistake, with its line and plugin.
+pub fn check(corefile: &str) -> Result<(), CorefileError> {
+    config::Config::read(corefile).map(drop)
+}
+
+/// The Corefile that kubeadm lays out.
+pub fn default_corefile(cluster_domain: &str) -> String {
+    let domain = if cluster_domain.is_empty() { "cluster.local" } else { cluster_domain };
+    format!(
+        ".:53 {{
+    errors
+    health {{
+       lameduck 5s
+    }}
+    ready
+    kubernetes {domain} in-addr.arpa ip6.arpa {{
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }}
+    prometheus :9153
+    forward . /etc/resolv.conf {{
+       max_concurrent 1000
+    }}
+    cache 30 {{
+       disable success {domain}
+       disable denial {domain}
+    }}
+    loop
+    reload
+    loadbalance
+}}
+"
+    )
+}

@@ -1,0 +1,121 @@
+//! What the pages over HTTP say.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+
+use super::config::Config;
+use super::metrics::{Text, ZoneMetrics};
+use super::plugin::cache::Cache;
+use super::plugin::forward::Forward;
+use super::runtime::{Generation, Shared};
+
+/// The page `path` of the server at `address`, if that serves it.
+pub(crate) fn page(
+    shared: &Shared,
+    address: SocketAddr,
+    path: &str,
+) -> Option<(StatusCode, String)> {
+    let generation = shared.current.load();
+    let any = |serves: fn(&Roles) -> Option<SocketAddr>| {
+        generation.roles.iter().any(|roles| serves(roles) == Some(address))
+    };
+    match path {
+        "/health" if any(|roles| roles.health) => Some((StatusCode::OK, "OK".into())),
+        "/ready" if any(|roles| roles.ready) => Some(ready(&generation)),
+        "/metrics" if any(|roles| roles.prometheus) => {
+            Some((StatusCode::OK, metrics(shared, &generation)))
+        }
+        _ => None,
+    }
+}
+
+/// Which pages one server block asks for, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Roles {
+    pub(crate) health: Option<SocketAddr>,
+    pub(crate) ready: Option<SocketAddr>,
+    pub(crate) prometheus: Option<SocketAddr>,
+}
+
+impl Roles {
+    pub(crate) fn of(config: &Config) -> Vec<Self> {
+        let roles = config.sites.iter().map(|site| Self {
+            health: site.health.map(|health| health.address),
+            ready: site.ready,
+            prometheus: site.prometheus,
+        });
+        roles.collect()
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (SocketAddr, &'static str)> {
+        let all = [(self.health, "health"), (self.ready, "ready"), (self.prometheus, "prometheus")];
+        all.into_iter().filter_map(|(address, purpose)| Some((address?, purpose)))
+    }
+}
+
+/// 200 once all plugins can answer, else 503 and the names of those that cannot.
+fn ready(generation: &Generation) -> (StatusCode, String) {
+    let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
+    let waiting = stores.filter(|plugin| !plugin.store().is_synced()).count();
+    match waiting {
+        0 => (StatusCode::OK, "OK".into()),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "kubernetes".into()),
+    }
+}
+
+fn metrics(shared: &Shared, generation: &Generation) -> String {
+    let mut text = Text::default();
+    let version = env!("CARGO_PKG_VERSION");
+    text.head("coredns_build_info", "gauge", "The version of this server.");
+    let labels = format!("version=\"{version}\",revision=\"portolan\",goversion=\"\"");
+    text.line("coredns_build_info", &labels, 1);
+    let panics = shared.listeners.lock().values().map(|bound| bound.listener.panics.get()).sum();
+    text.single("coredns_panics_total", "counter", "Panics.", panics);
+    let zones: Vec<&ZoneMetrics> = generation.metrics.iter().map(|metrics| &**metrics).collect();
+    ZoneMetrics::write_all(&zones, &mut text);
+    let sites = || generation.sites.iter().zip(&generation.servers);
+    let caches: Vec<(&str, &Cache)> =
+        sites().filter_map(|(site, server)| Some((&**server, site.cache.as_ref()?))).collect();
+    Cache::write(&caches, &mut text);
+    let forwards: Vec<&Forward> =
+        sites().flat_map(|(site, _)| &site.forward).map(|forward| &**forward).collect();
+    Forward::write(&forwards, &mut text);
+    let name = "coredns_kubernetes_dns_programming_duration_seconds";
+    text.head(name, "histogram", "From the change of a pod to its being answered.");
+    let stores = sites().flat_map(|(site, _)| &site.kubernetes);
+    if let Some(plugin) = stores.into_iter().next() {
+        let labels = "service_kind=\"headless_with_selector\"";
+        plugin.store().programming.write(&mut text, name, labels);
+    }
+    text.head("coredns_hosts_entries", "gauge", "Entries of the hosts files.");
+    for hosts in sites().filter_map(|(site, _)| site.hosts.as_ref()) {
+        let labels = format!("hostsfile=\"{}\"", hosts.file().display());
+        text.line("coredns_hosts_entries", &labels, hosts.entries());
+    }
+    text.head("coredns_plugin_enabled", "gauge", "Which plugins a zone has.");
+    for (labels, plugin) in &generation.plugins {
+        let labels = format!("{labels},name=\"{plugin}\"");
+        text.line("coredns_plugin_enabled", &labels, 1);
+    }
+    let failed = shared.failed_reloads.load(Ordering::Relaxed);
+    text.single(
+        "coredns_reload_failed_total",
+        "counter",
+        "Corefiles that could not be used.",
+        failed,
+    );
+    if let Some(bytes) = resident_bytes() {
+        text.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
+    }
+    text.into_string()
+}
+
+/// Resident memory of this process, from proc_pid_status(5).
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

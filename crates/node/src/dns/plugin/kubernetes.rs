@@ -1,0 +1,401 @@
+//! `kubernetes`: the names of the cluster, always from the live index.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portolan_model::names::{
+    Addresses, Answer, HostLabel, NameOptions, Names, PodMode, RecordType, Srv, from_reverse,
+};
+
+use super::super::config::{fallthrough, zones_or_block};
+use super::super::corefile::{CorefileError, Directive, DirectiveOption};
+use super::super::wire::{HEADER, Query, Rcode, Reply, Section};
+use super::super::zone::{Fallthrough, Zone, longest};
+use super::{Step, Surroundings};
+use crate::dns::store::{NameStore, StoreOptions};
+
+/// CoreDNS's own: a Service that leads to a Service may do so this often.
+const MAX_ALIASES: usize = 8;
+
+/// Where the question's name lies.
+const QUESTION: usize = HEADER;
+
+const HINFO: RecordType = RecordType(13);
+
+/// The TTL of `dns-version`: it only changes with the program.
+const VERSION_TTL: u32 = 28_800;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KubernetesConfig {
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) store: StoreOptions,
+    pub(crate) ttl: u32,
+    pub(crate) fallthrough: Fallthrough,
+}
+
+impl KubernetesConfig {
+    pub(crate) fn read(directive: &Directive, keys: &[(Zone, u16)]) -> Result<Self, CorefileError> {
+        let zones = zones_or_block(directive, &directive.args, keys)?;
+        if zones.iter().all(Zone::is_reverse) {
+            return Err(
+                directive.error("has only reverse zones: Services need a zone of their own")
+            );
+        }
+        let mut config = Self {
+            zones,
+            store: StoreOptions { names: NameOptions::default(), endpoints: true, labels: None },
+            ttl: 5,
+            fallthrough: Fallthrough::default(),
+        };
+        for option in &directive.options {
+            config.option(directive, option)?;
+        }
+        Ok(config)
+    }
+
+    fn option(
+        &mut self,
+        directive: &Directive,
+        option: &DirectiveOption,
+    ) -> Result<(), CorefileError> {
+        let names = &mut self.store.names;
+        match option.name.as_str() {
+            "pods" => {
+                let what = "disabled, insecure or verified";
+                names.pods = match directive.one(option, what)? {
+                    "disabled" => PodMode::Disabled,
+                    "insecure" => PodMode::Insecure,
+                    "verified" => PodMode::Verified,
+                    other => {
+                        let problem = format!("pods takes {what}, not \"{other}\"");
+                        return Err(directive.error_at(option.line, problem));
+                    }
+                };
+            }
+            "ttl" => {
+                let ttl = directive.one_as(option, "seconds from 0 to 3600")?;
+                if ttl > 3600 {
+                    let problem = format!("ttl takes seconds from 0 to 3600, not {ttl}");
+                    return Err(directive.error_at(option.line, problem));
+                }
+                self.ttl = ttl;
+            }
+            "endpoint_pod_names" => {
+                directive.option_without_args(option)?;
+                names.endpoint_pod_names = true;
+            }
+            "noendpoints" => {
+                directive.option_without_args(option)?;
+                self.store.endpoints = false;
+            }
+            "ignore" => {
+                if directive.one(option, "empty_service")? != "empty_service" {
+                    return Err(directive.error_at(option.line, "ignore takes empty_service"));
+                }
+                names.ignore_empty_service = true;
+            }
+            "namespaces" if !option.args.is_empty() => {
+                names.namespaces.extend(option.args.iter().map(|name| Arc::from(name.as_str())));
+            }
+            "labels" if !option.args.is_empty() => {
+                self.store.labels = Some(option.args.join(" "));
+            }
+            "fallthrough" => self.fallthrough = fallthrough(directive, option)?,
+            _ => return Err(directive.unknown(option)),
+        }
+        Ok(())
+    }
+}
+
+/// Answers from an index that others keep up to date.
+#[derive(Debug)]
+pub(crate) struct Kubernetes {
+    config: KubernetesConfig,
+    store: Arc<NameStore>,
+    /// Where names in reverse zones point to.
+    primary: Zone,
+}
+
+/// The zone that a query is in, and the query's name relative to it.
+struct Place<'a> {
+    zone: &'a Zone,
+    relative: &'a [u8],
+}
+
+impl Kubernetes {
+    pub(crate) fn new(config: KubernetesConfig, store: Arc<NameStore>) -> Self {
+        let primary = config.zones.iter().find(|zone| !zone.is_reverse());
+        let primary = primary.cloned().unwrap_or_else(Zone::root);
+        Self { config, store, primary }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<NameStore> {
+        &self.store
+    }
+
+    fn place<'a>(&'a self, name: &'a [u8]) -> Option<Place<'a>> {
+        let zone = longest(&self.config.zones, name)?;
+        Some(Place { zone, relative: zone.relative(name)? })
+    }
+
+    pub(crate) fn answer(
+        &self,
+        query: &Query<'_>,
+        around: Surroundings,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let name = query.name();
+        let Some(place) = self.place(name) else { return Step::Next };
+        let names = self.store.names();
+        if place.zone.is_reverse() && !place.relative.is_empty() {
+            return self.reverse(query, &place, &names, around, out);
+        }
+        let zone_at = Reply::in_question(place.relative.len());
+        let answer = match names.lookup(place.relative, query.kind) {
+            Answer::NxDomain if self.config.fallthrough.passes(name) => return Step::Next,
+            // Until the first listing is whole, nobody can say what does not exist.
+            Answer::NxDomain if !self.store.is_synced() => {
+                return Step::Done(Reply::empty(out, query, Rcode::SERVFAIL));
+            }
+            answer => answer,
+        };
+        let mut reply = Reply::new(out, query);
+        let writer = Writer { names: &names, kind: query.kind, ttl: self.config.ttl, around };
+        let rcode = match answer {
+            Answer::Cname(target) => match self.alias(&writer, target, &mut reply) {
+                Some(rcode) => rcode,
+                None => return Step::Later,
+            },
+            answer => writer.write(&answer, &mut reply, QUESTION, zone_at),
+        };
+        Step::Done(reply.finish(rcode, true, around.recursion))
+    }
+
+    /// Follows an ExternalName through the cluster's own names. `None` when it leads outside, and
+    /// addresses are asked for: then somebody has to be waited for.
+    fn alias(&self, writer: &Writer<'_>, target: &[u8], reply: &mut Reply<'_>) -> Option<Rcode> {
+        let (chain, end) = if matches!(writer.kind, RecordType::A | RecordType::AAAA) {
+            self.follow(target, writer.kind, writer.names)
+        } else {
+            (vec![target], End::Stop)
+        };
+        if matches!(end, End::Outside) {
+            return None;
+        }
+        let mut owner = QUESTION;
+        for target in &chain {
+            let written =
+                reply.record(Section::Answer, owner, RecordType::CNAME, writer.ttl, |r| {
+                    r.bytes(target);
+                    r.bytes(&[0]);
+                });
+            let Some(at) = written else { return Some(Rcode::NOERROR) };
+            owner = at;
+        }
+        let End::Answer(answer) = end else { return Some(Rcode::NOERROR) };
+        let in_zone = self.place(chain.last()?)?.relative.len();
+        Some(writer.write(&answer, reply, owner, owner + in_zone))
+    }
+
+    fn follow<'a>(
+        &'a self,
+        first: &'a [u8],
+        kind: RecordType,
+        names: &'a Names,
+    ) -> (Vec<&'a [u8]>, End<'a>) {
+        let mut chain = vec![first];
+        loop {
+            let target = chain[chain.len() - 1];
+            let Some(place) = self.place(target) else { return (chain, End::Outside) };
+            match names.lookup(place.relative, kind) {
+                Answer::Cname(next) if chain.len() < MAX_ALIASES && !chain.contains(&next) => {
+                    chain.push(next);
+                }
+                Answer::Cname(_) => return (chain, End::Stop),
+                answer => return (chain, End::Answer(answer)),
+            }
+        }
+    }
+
+    /// The targets, in order, that an alias for the outside leads through; the last is the one to
+    /// ask others for.
+    pub(crate) fn aliases(&self, query: &Query<'_>) -> Vec<Vec<u8>> {
+        let names = self.store.names();
+        let Some(place) = self.place(query.name()) else { return Vec::new() };
+        match names.lookup(place.relative, query.kind) {
+            Answer::Cname(target) => {
+                let (chain, _) = self.follow(target, query.kind, &names);
+                chain.into_iter().map(<[u8]>::to_vec).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn ttl(&self) -> u32 {
+        self.config.ttl
+    }
+
+    fn reverse(
+        &self,
+        query: &Query<'_>,
+        place: &Place<'_>,
+        names: &Names,
+        around: Surroundings,
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let zone_at = Reply::in_question(place.relative.len());
+        let address = from_reverse(query.name());
+        let mut targets = address.into_iter().flat_map(|address| names.reverse(address)).peekable();
+        let exists = targets.peek().is_some();
+        if !exists && self.config.fallthrough.passes(query.name()) {
+            return Step::Next;
+        }
+        if !exists && !self.store.is_synced() {
+            return Step::Done(Reply::empty(out, query, Rcode::SERVFAIL));
+        }
+        let mut reply = Reply::new(out, query);
+        let is_ptr = query.kind == RecordType::PTR;
+        for target in targets.filter(|_| is_ptr) {
+            reply.record(Section::Answer, QUESTION, RecordType::PTR, self.config.ttl, |reply| {
+                reply.append(|out| host_name(out, target.label, target.service));
+                reply.bytes(self.primary.wire());
+                reply.bytes(&[0]);
+            });
+        }
+        // What is no whole address may have addresses below it.
+        let rcode = if exists || address.is_none() { Rcode::NOERROR } else { Rcode::NXDOMAIN };
+        if !exists || !is_ptr {
+            let writer = Writer { names, kind: query.kind, ttl: self.config.ttl, around };
+            writer.soa(&mut reply, Section::Authority, zone_at);
+        }
+        Step::Done(reply.finish(rcode, true, around.recursion))
+    }
+}
+
+enum End<'a> {
+    Answer(Answer<'a>),
+    /// The last target is not a name of the cluster.
+    Outside,
+    /// Nothing more to follow.
+    Stop,
+}
+
+/// What all records of one answer have in common.
+struct Writer<'a> {
+    names: &'a Names,
+    kind: RecordType,
+    ttl: u32,
+    around: Surroundings,
+}
+
+impl Writer<'_> {
+    /// Writes the records of an answer that is no alias. Their owner lies at `owner`, the zone's
+    /// name at `zone_at`.
+    fn write(
+        &self,
+        answer: &Answer<'_>,
+        reply: &mut Reply<'_>,
+        owner: usize,
+        zone_at: usize,
+    ) -> Rcode {
+        let ttl = self.ttl;
+        match answer {
+            Answer::NxDomain => {
+                self.soa(reply, Section::Authority, zone_at);
+                return Rcode::NXDOMAIN;
+            }
+            Answer::NoData if self.kind == RecordType::ANY => {
+                // Some answer, and a small one (RFC 8482, 4.2).
+                reply.record(Section::Answer, owner, HINFO, VERSION_TTL, |reply| {
+                    reply.bytes(b"\x07RFC8482\x00");
+                });
+            }
+            Answer::NoData | Answer::Cname(_) => self.soa(reply, Section::Authority, zone_at),
+            Answer::Addresses(addresses) => {
+                write_addresses(reply, owner, ttl, addresses, self.around);
+            }
+            Answer::Srv(srv) => write_srv(reply, owner, ttl, *srv, zone_at),
+            Answer::Text(text) => {
+                reply.record(Section::Answer, owner, self.kind, VERSION_TTL, |reply| {
+                    reply.bytes(&[text.len() as u8]);
+                    reply.bytes(text.as_bytes());
+                });
+            }
+            Answer::Soa => self.soa(reply, Section::Answer, zone_at),
+            Answer::NameServer => {
+                reply.record(Section::Answer, owner, self.kind, ttl, |reply| {
+                    reply.bytes(b"\x02ns\x03dns");
+                    reply.pointer(zone_at);
+                });
+            }
+        }
+        Rcode::NOERROR
+    }
+
+    fn soa(&self, reply: &mut Reply<'_>, section: Section, zone_at: usize) {
+        reply.record(section, zone_at, RecordType::SOA, self.ttl, |reply| {
+            reply.bytes(b"\x02ns\x03dns");
+            reply.pointer(zone_at);
+            reply.bytes(b"\x0ahostmaster");
+            reply.pointer(zone_at);
+            // Refresh, retry and expiry as CoreDNS has them; nobody transfers this zone.
+            for number in [self.names.serial(), 7200, 1800, 86_400, self.ttl] {
+                reply.bytes(&number.to_be_bytes());
+            }
+        });
+    }
+}
+
+fn write_addresses(
+    reply: &mut Reply<'_>,
+    owner: usize,
+    ttl: u32,
+    addresses: &Addresses<'_>,
+    around: Surroundings,
+) {
+    let count = addresses.len();
+    let start = around.turn % count.max(1);
+    for index in (start..count).chain(0..start) {
+        let Some(address) = addresses.get(index) else { break };
+        if !reply.address(Section::Answer, owner, ttl, address) {
+            break;
+        }
+    }
+}
+
+/// SRV records, their targets uncompressed (RFC 2782), then the targets' addresses.
+fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_at: usize) {
+    let weight = srv.weight();
+    let mut written: Vec<(usize, &[IpAddr])> = Vec::new();
+    for target in srv.targets() {
+        let data = reply.record(Section::Answer, owner, RecordType::SRV, ttl, |reply| {
+            for number in [0, weight, target.port] {
+                reply.bytes(&number.to_be_bytes());
+            }
+            reply.append(|out| host_name(out, target.host.label, target.host.service));
+            reply.copy_name(zone_at);
+        });
+        let Some(data) = data else { return };
+        // Targets come grouped: a second port of the same host repeats its addresses' slice.
+        let addresses = target.host.addresses;
+        if !written.iter().any(|(_, known)| std::ptr::eq(*known, addresses)) {
+            written.push((data + 6, addresses));
+        }
+    }
+    for (target_at, addresses) in written {
+        for address in addresses {
+            if !reply.address(Section::Additional, target_at, ttl, *address) {
+                return;
+            }
+        }
+    }
+}
+
+/// `[HOST.]SERVICE.NAMESPACE.svc`, the zone to follow.
+fn host_name(out: &mut Vec<u8>, label: Option<&HostLabel>, service: &[u8]) {
+    if let Some(label) = label {
+        label.write(out);
+    }
+    out.extend_from_slice(service);
+    out.extend_from_slice(b"\x03svc");
+}

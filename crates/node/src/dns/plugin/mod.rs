@@ -1,0 +1,31 @@
+//! One file per plugin of a Corefile that answers or remembers.
+
+pub(crate) mod cache;
+pub(crate) mod forward;
+pub(crate) mod hosts;
+pub(crate) mod kubernetes;
+pub(crate) mod log;
+pub(crate) mod looping;
+pub(crate) mod upstream;
+
+use super::wire::Rcode;
+
+/// What a plugin makes of a query without waiting for anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is not for this plugin: the next one may try.
+    Next,
+    /// The answer is written.
+    Done(Rcode),
+    /// It has an answer but must wait for somebody else.
+    Later,
+}
+
+/// What plugins know of the server block around them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// Where to begin in a set of addresses (`loadbalance`).
+    pub(crate) turn: usize,
+    /// Whether names of the outside are resolved, which is what RA tells clients.
+    pub(crate) recursion: bool,
+}

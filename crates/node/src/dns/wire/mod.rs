@@ -1,0 +1,73 @@
+//! DNS messages (RFC 1035, RFC 6891) on the path that every query takes: written by hand, without
+//! allocation. What comes from other servers is read with the `domain` crate instead.
+
+mod query;
+mod reply;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use query::{Query, Transport, skip_name};
+pub(crate) use reply::{Reply, Section};
+
+/// Response codes (IANA's DNS parameters).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rcode(pub(crate) u8);
+
+impl Rcode {
+    pub(crate) const NOERROR: Self = Self(0);
+    pub(crate) const FORMERR: Self = Self(1);
+    pub(crate) const SERVFAIL: Self = Self(2);
+    pub(crate) const NXDOMAIN: Self = Self(3);
+    pub(crate) const NOTIMP: Self = Self(4);
+    pub(crate) const REFUSED: Self = Self(5);
+    /// Extended: 4 bits go in the header, the rest in the OPT record.
+    pub(crate) const BADVERS: Self = Self(16);
+
+    pub(crate) fn name(self) -> &'static str {
+        const NAMES: [&str; 17] = [
+            "NOERROR",
+            "FORMERR",
+            "SERVFAIL",
+            "NXDOMAIN",
+            "NOTIMP",
+            "REFUSED",
+            "YXDOMAIN",
+            "YXRRSET",
+            "NXRRSET",
+            "NOTAUTH",
+            "NOTZONE",
+            "DSOTYPENI",
+            "12",
+            "13",
+            "14",
+            "15",
+            "BADVERS",
+        ];
+        NAMES.get(usize::from(self.0)).copied().unwrap_or("other")
+    }
+}
+
+/// Octets of a message header.
+pub(crate) const HEADER: usize = 12;
+
+/// The largest message over UDP without EDNS (RFC 1035, 4.2.1).
+pub(crate) const PLAIN_UDP: usize = 512;
+
+/// The largest answer over UDP, however much the client offers to take.
+pub(crate) const MAX_UDP: usize = 4096;
+
+/// What we offer to take over UDP: fits every path without fragments (DNS Flag Day 2020).
+pub(crate) const OUR_UDP: u16 = 1232;
+
+pub(crate) const TYPE_OPT: u16 = 41;
+pub(crate) const CLASS_IN: u16 = 1;
+
+pub(crate) fn u16_at(message: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]))
+}
+
+/// The text of a record type.
+pub(crate) fn type_name(kind: u16) -> String {
+    domain::base::iana::Rtype::from_int(kind).to_string()
+}
