@@ -16,6 +16,7 @@ mod metrics;
 pub mod openapi;
 pub mod patch;
 pub mod pki;
+mod protobuf;
 mod request;
 pub mod resource;
 pub mod schema;

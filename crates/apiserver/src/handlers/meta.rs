@@ -5,11 +5,12 @@ use http::request::Parts;
 use serde_json::{Map, Value, json};
 
 use super::Call;
+use crate::protobuf;
 use crate::resource::FieldError;
 use crate::schema::{self, FieldValidation};
 use crate::status::ApiError;
 
-const ACCEPTED: &str = "application/json, application/yaml";
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// `metav1.Time` of now: RFC 3339 with whole seconds.
 pub(crate) fn now() -> String {
@@ -70,6 +71,7 @@ pub(super) fn parse_body(parts: &Parts, body: &Bytes) -> Result<Value, ApiError>
             ))
         }),
         "application/yaml" | "text/yaml" | "application/x-yaml" => parse_yaml(body),
+        "application/vnd.kubernetes.protobuf" => parse_protobuf(body),
         _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
     }
 }
@@ -80,6 +82,12 @@ pub(super) fn parse_yaml(body: &Bytes) -> Result<Value, ApiError> {
     };
     let text = std::str::from_utf8(body).map_err(|error| bad(&error))?;
     serde_saphyr::from_str(text).map_err(|error| bad(&error))
+}
+
+fn parse_protobuf(body: &Bytes) -> Result<Value, ApiError> {
+    protobuf::decode(body).map_err(|error| {
+        ApiError::bad_request(format!("error decoding the body of the request: {error}"))
+    })
 }
 
 impl Call {
@@ -130,11 +138,10 @@ impl Call {
     fn body_as_json(&self) -> Result<Bytes, ApiError> {
         match media_type(&self.parts) {
             "application/json" | "" => Ok(self.body.clone()),
-            "application/yaml" | "text/yaml" | "application/x-yaml" => {
-                let value = parse_yaml(&self.body)?;
+            _ => {
+                let value = parse_body(&self.parts, &self.body)?;
                 serde_json::to_vec(&value).map(Bytes::from).map_err(ApiError::internal)
             }
-            _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
         }
     }
 }
