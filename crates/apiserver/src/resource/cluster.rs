@@ -288,6 +288,7 @@ fn event(object: &Value, reference: &str) -> Vec<FieldError> {
     )]
 }
 
+/// Both groups' names: a selector runs over stored objects, whichever group it was sent to.
 const EVENT_SELECTORS: &[&str] = &[
     "involvedObject.kind",
     "involvedObject.namespace",
@@ -296,13 +297,6 @@ const EVENT_SELECTORS: &[&str] = &[
     "involvedObject.apiVersion",
     "involvedObject.resourceVersion",
     "involvedObject.fieldPath",
-    "reason",
-    "reportingComponent",
-    "source",
-    "type",
-];
-
-const NEW_EVENT_SELECTORS: &[&str] = &[
     "regarding.kind",
     "regarding.namespace",
     "regarding.name",
@@ -311,9 +305,28 @@ const NEW_EVENT_SELECTORS: &[&str] = &[
     "regarding.resourceVersion",
     "regarding.fieldPath",
     "reason",
+    "reportingComponent",
     "reportingController",
+    "source",
     "type",
 ];
+
+/// The value of a field of a stored event.
+fn event_field(object: &Value, field: &str) -> Option<String> {
+    if !EVENT_SELECTORS.contains(&field) {
+        return None;
+    }
+    let stored = match field {
+        "source" if object.text("source.component").is_empty() => "reportingComponent".to_owned(),
+        "source" => "source.component".to_owned(),
+        "reportingController" => "reportingComponent".to_owned(),
+        _ => match field.strip_prefix("regarding.") {
+            Some(rest) => format!("involvedObject.{rest}"),
+            None => field.to_owned(),
+        },
+    };
+    Some(object.text(&stored).to_owned())
+}
 
 impl Strategy for CoreEvent {
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
@@ -337,13 +350,7 @@ impl Strategy for CoreEvent {
     }
 
     fn selectable_field(&self, object: &Value, field: &str) -> Option<String> {
-        match field {
-            "source" => Some(match object.text("source.component") {
-                "" => object.text("reportingComponent").to_owned(),
-                component => component.to_owned(),
-            }),
-            _ => EVENT_SELECTORS.contains(&field).then(|| object.text(field).to_owned()),
-        }
+        event_field(object, field)
     }
 }
 
@@ -371,23 +378,11 @@ impl Strategy for NewEvent {
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {
-        NEW_EVENT_SELECTORS
+        EVENT_SELECTORS
     }
 
-    /// Selectors run over stored objects, which carry the core names.
     fn selectable_field(&self, object: &Value, field: &str) -> Option<String> {
-        if !NEW_EVENT_SELECTORS.contains(&field) {
-            return None;
-        }
-        let stored = match field.strip_prefix("regarding.") {
-            Some(rest) => format!("involvedObject.{rest}"),
-            None if field == "reportingController" => "reportingComponent".to_owned(),
-            None => field.to_owned(),
-        };
-        Some(match object.text(field) {
-            "" => object.text(&stored).to_owned(),
-            text => text.to_owned(),
-        })
+        event_field(object, field)
     }
 }
 

@@ -1,8 +1,6 @@
 //! From the bytes of a request to an object: duplicates and unknown fields are found, types checked
 //! and what the kind does not know is dropped, as kube-apiserver's decoder does.
 
-use std::collections::HashSet;
-
 use base64::Engine as _;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -159,18 +157,37 @@ fn check_kind(
 
 fn parse(raw: &[u8], duplicates: &mut Vec<String>) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
-    let mut seen = HashSet::new();
-    let reader = Reader { path: String::new(), duplicates, seen: &mut seen };
-    let value = reader.deserialize(&mut deserializer)?;
+    let value = Reader { place: &Place::Root, duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
+/// Where a value stands; written out only when there is something to say about it.
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Root => {}
+            Self::Field(parent, name) => {
+                parent.write(out);
+                push(out, name);
+            }
+            Self::Item(parent, index) => {
+                parent.write(out);
+                out.push_str(&format!("[{index}]"));
+            }
+        }
+    }
+}
+
 struct Reader<'a> {
-    path: String,
+    place: &'a Place<'a>,
     duplicates: &'a mut Vec<String>,
-    /// What was reported already: a field that stands three times is one problem.
-    seen: &'a mut HashSet<String>,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
@@ -219,11 +236,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            let reader = Reader {
-                path: format!("{}[{}]", self.path, list.len()),
-                duplicates: &mut *self.duplicates,
-                seen: &mut *self.seen,
-            };
+            let place = Place::Item(self.place, list.len());
+            let reader = Reader { place: &place, duplicates: &mut *self.duplicates };
             match access.next_element_seed(reader)? {
                 Some(value) => list.push(value),
                 None => return Ok(Value::Array(list)),
@@ -234,20 +248,22 @@ impl<'de> Visitor<'de> for Reader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = join(&self.path, &key);
-            if map.contains_key(&key) && self.seen.insert(path.clone()) {
-                self.duplicates.push(format!("duplicate field {path:?}"));
+            let place = Place::Field(self.place, &key);
+            if map.contains_key(&key) {
+                let mut path = String::new();
+                place.write(&mut path);
+                // A field that stands three times is one problem.
+                let problem = format!("duplicate field {path:?}");
+                if !self.duplicates.contains(&problem) {
+                    self.duplicates.push(problem);
+                }
             }
-            let reader = Reader { path, duplicates: &mut *self.duplicates, seen: &mut *self.seen };
+            let reader = Reader { place: &place, duplicates: &mut *self.duplicates };
             let value = access.next_value_seed(reader)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
     }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 // ---- types ----------------------------------------------------------------------------------

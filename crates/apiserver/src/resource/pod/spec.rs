@@ -241,6 +241,10 @@ pub(super) fn changes(pod: &Value, old: &Value) -> Vec<FieldError> {
             }
         }
         spec.remove_at("ephemeralContainers");
+        // Null and absent mean the same.
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
         spec
     };
     let (mut new, was) = (strip(pod), strip(old));
@@ -396,6 +400,7 @@ mod tests {
         let old = pod(json!({"containers": [{"name": "c", "image": "i:1"}], "nodeName": "n"}));
         let mut image = old.clone();
         image["spec"]["containers"][0]["image"] = "i:2".into();
+        image["spec"]["initContainers"] = Value::Null;
         assert!(changes(&image, &old).is_empty());
         let mut node = old.clone();
         node["spec"]["nodeName"] = "m".into();
