@@ -230,7 +230,9 @@ impl Call {
         self.count_generation(resource, &mut new, old);
         let mut errors = match part {
             Part::Status => strategy.validate_status_update(&new, old),
-            Part::Main | Part::Whole => strategy.validate_update(&new, old),
+            Part::Main => strategy.validate_update(&new, old),
+            // The subresource has checked what it changes, which an update may not (a pod's node).
+            Part::Whole => Vec::new(),
         };
         errors.extend(new_finalizers(&new, old));
         if !errors.is_empty() {
