@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod netns;
 pub mod nftables;
 pub mod process;
+pub mod pty;
 pub mod route;
 pub mod rtnl;
 pub mod sysctl;

@@ -97,6 +97,54 @@ pub fn sysfs(target: impl AsRef<Path>, read_only: bool) -> Attempt<()> {
     filesystem("sysfs", "sysfs", target, flags, "")
 }
 
+/// A `/dev` for a container: the handful of devices that programs expect, terminals and shared
+/// memory of its own.
+pub fn dev(target: impl AsRef<Path>) -> Attempt<()> {
+    let target = target.as_ref();
+    filesystem(
+        "tmpfs",
+        "tmpfs",
+        target,
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        "mode=755,size=1m",
+    )?;
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let place = target.join(name);
+        fs::write(&place, "").attempted(|| format!("create {}", place.display()))?;
+        bind(Path::new("/dev").join(name), &place)?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        let place = target.join(name);
+        fs::create_dir(&place).attempted(|| format!("create {}", place.display()))?;
+    }
+    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
+    filesystem(
+        "devpts",
+        "devpts",
+        target.join("pts"),
+        quiet,
+        "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    )?;
+    filesystem(
+        "tmpfs",
+        "shm",
+        target.join("shm"),
+        quiet | MountFlags::NODEV,
+        "mode=1777,size=64m",
+    )?;
+    for (name, to) in [
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        std::os::unix::fs::symlink(to, target.join(name))
+            .attempted(|| format!("link /dev/{name}"))?;
+    }
+    Ok(())
+}
+
 /// An overlay of `lower` directories (topmost first) with what is written going to `upper`.
 ///
 /// `work` is an empty directory on the file system of `upper`.

@@ -106,6 +106,16 @@ impl AsFd for Namespace {
     }
 }
 
+/// Moves the calling thread (for a PID namespace: its future children) into a new namespace.
+pub fn unshare_into(kind: Kind) -> Attempt<()> {
+    unshare(kind.flag()).attempted(|| format!("create a {} namespace", kind.name()))
+}
+
+/// Sets the host name of the calling thread's UTS namespace.
+pub fn set_hostname(name: &str) -> Attempt<()> {
+    nix::unistd::sethostname(name).attempted(|| format!("set host name {name}"))
+}
+
 /// Makes new namespaces of the given kinds, each bound to a file that must not exist yet.
 ///
 /// `prepare` runs on the thread that is inside all of them, for example to set a host name.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use child::become_subreaper;
-pub use pidfd::{Pidfd, Process, ended_children, start_time};
+pub use pidfd::{Ended, Pidfd, Process, ended_children, start_time, wait_readable};
 
 /// What runs in the new process just before its program, in a single-threaded parent only.
 type Prepare = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
@@ -217,7 +217,8 @@ impl Spawn {
         self
     }
 
-    /// Runs `prepare` in the new process, after all else, before the program.
+    /// Runs `prepare` in the new process, inside its namespaces and before it changes directory
+    /// and user: the place to build its mounts.
     ///
     /// Only a process with a single thread may do so: after a fork the other threads' locks stay
     /// locked for ever. Starting fails otherwise.
@@ -245,12 +246,13 @@ impl Spawn {
         }
         let mut setup = std::mem::take(&mut self.setup);
         let mut prepare = self.prepare.take();
-        // SAFETY: `Setup::apply` calls only async-signal-safe functions and allocates nothing;
+        // SAFETY: `Setup` calls only async-signal-safe functions and allocates nothing;
         // `prepare` may allocate because this process has a single thread, as checked above.
         unsafe {
             self.command.pre_exec(move || {
-                setup.apply()?;
-                prepare.as_mut().map_or(Ok(()), |p| p())
+                setup.enter_all()?;
+                prepare.as_mut().map_or(Ok(()), |p| p())?;
+                setup.become_it()
             });
         }
         Ok(())

@@ -47,6 +47,9 @@ pub struct Route {
     /// The gateway counts as reachable on `device` although no address says so.
     pub onlink: bool,
     pub metric: Option<u32>,
+    /// Who made the route (`RTPROT_…`): 4 stands for the administrator, other numbers above it
+    /// let a program know its own routes again.
+    pub protocol: u8,
 }
 
 impl Route {
@@ -70,6 +73,7 @@ impl Route {
             source: None,
             onlink: false,
             metric: None,
+            protocol: libc::RTPROT_STATIC,
         }
     }
 
@@ -117,7 +121,7 @@ impl Rtnl {
         fixed[0] = family(route.destination.addr());
         fixed[1] = route.destination.prefix_len();
         fixed[4] = libc::RT_TABLE_MAIN;
-        fixed[5] = if deleting { 0 } else { libc::RTPROT_STATIC };
+        fixed[5] = route.protocol;
         fixed[6] = scope;
         fixed[7] = route.action.code();
         if route.onlink {
@@ -175,6 +179,7 @@ fn parse(body: &[u8], names: &[(u32, String)]) -> Option<Route> {
         _ => return None,
     };
     let mut route = Route::discard(any, action);
+    route.protocol = protocol;
     route.onlink = u32_at(body, 8) & RTNH_F_ONLINK != 0;
     for (kind, value) in attributes(rest) {
         match kind {

@@ -37,6 +37,27 @@ impl FileWatch {
                 watch(&descriptor, &parent(&target))?;
             }
         }
+        Self::register(descriptor)
+    }
+
+    /// Watches `file` itself for being written to, without being closed, as logs are.
+    ///
+    /// # Errors
+    /// When the kernel has no inotify instance left or the file does not exist.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn writes(file: &Path) -> Attempt<Self> {
+        let failed =
+            |source: rustix::io::Errno| Failed::new(format!("watch {}", file.display()), source);
+        let descriptor =
+            inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(failed)?;
+        inotify::add_watch(&descriptor, file, WatchFlags::MODIFY | WatchFlags::MOVE_SELF)
+            .map_err(failed)?;
+        Self::register(descriptor)
+    }
+
+    fn register(descriptor: OwnedFd) -> Attempt<Self> {
         // SAFETY: the descriptor is open, owned by the `AsyncFd` from here on, and neither replaced
         // nor closed while it is registered.
         let registered = unsafe { AsyncFd::register(descriptor) };

@@ -41,8 +41,8 @@ impl Setup {
         self.namespaces.sort_by_key(|n| n.1 == Kind::Mount);
     }
 
-    /// Makes the calling process what was asked for. Runs in the child.
-    pub(super) fn apply(&mut self) -> io::Result<()> {
+    /// Puts the calling process where it was asked for. Runs in the child.
+    pub(super) fn enter_all(&mut self) -> io::Result<()> {
         // SAFETY: system calls on descriptors and C strings that live in `self`.
         unsafe {
             if let Some(procs) = &self.cgroup {
@@ -66,6 +66,14 @@ impl Setup {
                 fork_and_stand_in()?;
                 check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Gives the calling process its directory, descriptors and user. Runs in the child.
+    pub(super) fn become_it(&mut self) -> io::Result<()> {
+        // SAFETY: system calls on descriptors and C strings that live in `self`.
+        unsafe {
             if let Some(directory) = &self.directory {
                 check(libc::chdir(directory.as_ptr()))?;
             }

@@ -15,6 +15,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
+use tokio::io::{Interest, unix::AsyncFd};
+
 use crate::error::{Attempt, Attempted, Failed};
 
 /// A descriptor for a process, child or not. Readable (as by epoll) once the process has ended.
@@ -62,18 +64,37 @@ impl Pidfd {
         }
     }
 
+    /// Lets the kernel forget a child that has ended; does nothing for other processes.
+    pub fn reap(&self) {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let _ =
+            waitid(WaitId::PidFd(self.fd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+
     /// Whether the process has ended.
     pub fn ended(&self) -> bool {
         self.wait_ended(Duration::ZERO)
     }
 
+    /// Waits for the end without blocking the thread.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with its I/O driver on.
+    pub async fn end(&self) -> Attempt<()> {
+        let what = || format!("wait for process {}", self.pid);
+        let own = self.fd.try_clone().attempted(what)?;
+        // SAFETY: the descriptor is open and belongs to the `AsyncFd` alone from here on.
+        let registered = unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) };
+        let watched = registered.map_err(|e| Failed::new(what(), e.into_parts().1))?;
+        // Ended stays ended: the readiness is never cleared.
+        let _ = watched.readable().await.attempted(what)?;
+        Ok(())
+    }
+
     /// Waits until the process has ended; false if it has not after `timeout`.
     pub fn wait_ended(&self, timeout: Duration) -> bool {
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = timespec(timeout);
         poll(&mut fds, Some(&timeout)).is_ok_and(|n| n > 0)
     }
 }
@@ -186,6 +207,30 @@ impl Ended {
     /// Whether it ended with exit status 0.
     pub fn success(self) -> bool {
         self.0.success()
+    }
+}
+
+/// Waits until any of the descriptors can be read or has ended; says which. After `timeout`
+/// (`None`: never) all are false.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Attempt<Vec<bool>> {
+    let mut polled: Vec<_> =
+        fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let timeout = timeout.map(timespec);
+    loop {
+        match poll(&mut polled, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => {
+                other.attempted(|| "wait for descriptors".to_owned())?;
+                return Ok(polled.iter().map(|p| !p.revents().is_empty()).collect());
+            }
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 
