@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use tokio::task::JoinSet;
 
 use super::{
-    decide::{Owner, Verdict, decide},
+    decide::{Dependents, Owner, Verdict, decide},
     discovery::{Discovered, discover},
     graph::{FOREGROUND, Graph, Node, ORPHAN, waits},
 };
@@ -213,7 +213,6 @@ impl Collector {
 
 async fn process(collector: &Arc<Collector>, uid: String) -> Outcome {
     let Some(node) = collector.graph.get(&uid) else { return Ok(None) };
-    let dependents = !collector.graph.dependents(&uid).is_empty();
     // Most objects have all their owners: the caches suffice to see that.
     let settled = |o: &OwnerReference| collector.cached(o, &node.key) == Owner::Solid;
     if !node.waits_for_dependents() && node.owners.iter().all(settled) {
@@ -235,13 +234,18 @@ async fn process(collector: &Arc<Collector>, uid: String) -> Outcome {
     let state = |o: &OwnerReference| {
         states.iter().find(|(uid, _)| *uid == o.uid).map_or(Owner::Solid, |(_, s)| *s)
     };
+    let dependents = collector.graph.dependents(&uid);
+    let dependents = Dependents {
+        any: !dependents.is_empty(),
+        waiting: dependents.iter().any(|(_, n)| n.waits_for_dependents()),
+    };
     match decide(&meta, state, dependents) {
         Verdict::Leave => (),
         Verdict::Unlink(owners) => unlink(&api, &what, &node.key, &uid, &owners).await?,
         Verdict::Delete(policy) => delete(&api, &what, &meta, policy).await?,
-        Verdict::DeleteWithDependents => {
-            for (dependent, place) in collector.graph.dependents(&uid) {
-                unblock(collector, &dependent, &place, &uid).await?;
+        Verdict::DeleteWithDependents { unblock: circle } => {
+            if circle {
+                unblock(&api, &what, &node.key, &uid).await?;
             }
             delete(&api, &what, &meta, PropagationPolicy::Foreground).await?;
         }
@@ -309,20 +313,17 @@ async fn unlink(
     .await
 }
 
-/// Takes from a dependent the power to block its owner's deletion.
+/// Takes from an object the power to block its owners' deletion.
 async fn unblock(
-    collector: &Collector,
+    api: &Api<Metadata>,
+    what: &str,
+    key: &Key,
     uid: &str,
-    node: &Node,
-    owner: &str,
 ) -> Result<(), ReconcileError> {
-    let (api, what) = collector.api(node.resource, &node.key);
-    change(&api, &what, &node.key, uid, |meta| {
+    change(api, what, key, uid, |meta| {
         let mut owners = meta.owner_references.clone().unwrap_or_default();
         let mut changed = false;
-        for reference in
-            owners.iter_mut().filter(|o| o.uid == owner && o.block_owner_deletion == Some(true))
-        {
+        for reference in owners.iter_mut().filter(|o| o.block_owner_deletion == Some(true)) {
             reference.block_owner_deletion = Some(false);
             changed = true;
         }

@@ -25,20 +25,28 @@ pub(super) enum Verdict {
     Unlink(Vec<String>),
     /// Delete it.
     Delete(PropagationPolicy),
-    /// Delete it in the foreground, after taking the power to block from its own dependents: two
-    /// that wait for each other would wait for ever.
-    DeleteWithDependents,
+    /// Delete it in the foreground. One of whose dependents waits itself may be in a circle, and then no
+    /// longer blocks its owners: all of them would wait for ever.
+    DeleteWithDependents { unblock: bool },
     /// It waits for its dependents: delete those that block, go when none is left.
     AwaitDependents,
     /// It lets its dependents go, then goes.
     ReleaseDependents,
 }
 
-/// Decides about an object from its present metadata, the states of its owners, and whether it has dependents.
+/// What is known of an object's dependents.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dependents {
+    pub(super) any: bool,
+    /// One of them waits for its own dependents.
+    pub(super) waiting: bool,
+}
+
+/// Decides about an object from its present metadata, the states of its owners, and its dependents.
 pub(super) fn decide(
     meta: &ObjectMeta,
     state: impl Fn(&OwnerReference) -> Owner,
-    has_dependents: bool,
+    dependents: Dependents,
 ) -> Verdict {
     match waits(meta) {
         Some(ORPHAN) => return Verdict::ReleaseDependents,
@@ -57,8 +65,8 @@ pub(super) fn decide(
     if of(Owner::Solid).next().is_some() {
         return if unlink.is_empty() { Verdict::Leave } else { Verdict::Unlink(unlink) };
     }
-    if of(Owner::WaitsForUs).next().is_some() && has_dependents {
-        return Verdict::DeleteWithDependents;
+    if of(Owner::WaitsForUs).next().is_some() && dependents.any {
+        return Verdict::DeleteWithDependents { unblock: dependents.waiting };
     }
     let finalizers = meta.finalizers.as_deref().unwrap_or_default();
     let has = |f: &str| finalizers.iter().any(|g| g == f);
@@ -106,7 +114,11 @@ mod tests {
             _ => Owner::Solid,
         };
         let of = |owners: &[&str], finalizers: &[&str], deleting, dependents| {
-            decide(&meta(owners, finalizers, deleting), state, dependents)
+            decide(
+                &meta(owners, finalizers, deleting),
+                state,
+                Dependents { any: dependents, waiting: dependents },
+            )
         };
         assert_eq!(of(&[], &[], false, true), Verdict::Leave);
         assert_eq!(of(&["solid"], &[], false, true), Verdict::Leave);
@@ -130,7 +142,10 @@ mod tests {
             of(&["waits"], &[], false, false),
             Verdict::Delete(PropagationPolicy::Background)
         );
-        assert_eq!(of(&["waits"], &[], false, true), Verdict::DeleteWithDependents);
+        assert_eq!(
+            of(&["waits"], &[], false, true),
+            Verdict::DeleteWithDependents { unblock: true }
+        );
         assert_eq!(of(&["waits-unblocked"], &[], false, true), Verdict::Leave);
         assert_eq!(
             of(&["solid", "waits"], &[], false, true),

@@ -87,8 +87,9 @@ pub async fn claim<O: Object, T: Object>(
         }
     }
     for object in release {
-        let gone = serde_json::json!([{"$patch": "delete", "uid": meta.uid}]);
-        patch_references(ctx, cache, &object, gone).await?;
+        let references = object.meta().owner_references.iter().flatten();
+        let kept: Vec<_> = references.filter(|o| Some(&o.uid) != meta.uid.as_ref()).collect();
+        patch_references(ctx, cache, &object, serde_json::json!(kept)).await?;
     }
     Ok(owned)
 }
@@ -110,11 +111,13 @@ async fn patch_references<T: Object>(
     references: serde_json::Value,
 ) -> Result<Option<Arc<T>>, ReconcileError> {
     let key = Key::of(object.meta());
-    let patch =
-        serde_json::json!({"metadata": {"uid": object.meta().uid, "ownerReferences": references}});
+    let meta = object.meta();
+    let patch = serde_json::json!({"metadata": {
+        "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": references,
+    }});
     let patched = ctx
         .api::<T>(&key.namespace)
-        .patch(&key.name, &PatchParams::default(), &Patch::Strategic(patch))
+        .patch(&key.name, &PatchParams::default(), &Patch::Merge(patch))
         .await;
     let patched =
         patched.attempt_opt(|| format!("changing the controller of {} {key}", T::kind(&())))?;

@@ -1,0 +1,8 @@
+//! The controllers against the real API server, in one process and without a port.
+
+mod collection;
+mod endpoints;
+mod nodes;
+mod process;
+mod support;
+mod workloads;
