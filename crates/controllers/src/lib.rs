@@ -89,6 +89,7 @@ async fn control(client: Client, config: Config, shutdown: CancellationToken) ->
         Box::pin(workloads::replicas::run::<ReplicationController>(&ctx)),
         Box::pin(workloads::deployment::run(&ctx)),
         Box::pin(workloads::stateful_set::run(&ctx)),
+        Box::pin(workloads::daemon_set::run(&ctx)),
         Box::pin(scheduler::run(&ctx)),
         Box::pin(nodes::ipam::run(&ctx)),
         Box::pin(nodes::health::run(&ctx)),

@@ -9,6 +9,7 @@ mod resources;
 mod score;
 mod spread;
 
+pub(crate) use affinity::matches_node;
 pub use controller::run;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,0 +1,7 @@
+//! DaemonSets: a pod on every node that it fits.
+
+mod controller;
+mod plan;
+mod pods;
+
+pub use controller::run;
