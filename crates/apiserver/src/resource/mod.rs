@@ -19,6 +19,8 @@ pub(crate) mod meta;
 pub(crate) mod names;
 mod networking;
 mod pod;
+#[cfg(test)]
+mod random;
 mod review;
 mod rows;
 pub mod scale;
