@@ -7,6 +7,8 @@
 
 pub mod embedded;
 pub mod memory;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
