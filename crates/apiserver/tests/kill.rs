@@ -26,7 +26,8 @@ fn writer_process() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
         let store = Arc::new(EmbeddedStore::open(Path::new(&directory).join("store")).unwrap());
-        println!("\nopen {}", store.revision());
+        let line = format!("\nopen {}\n", store.revision());
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
         let writers = (0..WRITERS).map(|writer| {
             let store = store.clone();
             tokio::spawn(async move {

@@ -252,10 +252,10 @@ pub(crate) fn allows_path(user: &Identity, verb: &str, path: &str) -> Option<&'s
         Some(prefix) => path.starts_with(prefix),
         None => path == *known,
     };
-    if PUBLIC.iter().any(|known| matches(&known)) {
+    if PUBLIC.iter().any(matches) {
         return Some("system:public-info-viewer");
     }
-    let allows = |rule: &PathRule| has(rule.verbs, verb) && rule.paths.iter().any(|p| matches(&p));
+    let allows = |rule: &PathRule| has(rule.verbs, verb) && rule.paths.iter().any(matches);
     roles_of(user).find(|role| role.paths.iter().any(allows)).map(|role| role.name)
 }
 

@@ -55,10 +55,10 @@ impl Call {
         } else if given.is_empty() {
             meta::metadata(&mut object).insert("namespace".to_owned(), namespace.into());
         } else if given != namespace {
-            return Err(ApiError::bad_request(format!(
+            return Err(ApiError::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the \
-                 request"
-            )));
+                 request",
+            ));
         }
         Ok(object)
     }

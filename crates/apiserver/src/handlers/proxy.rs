@@ -245,7 +245,8 @@ fn service_endpoint(
     let wanted = match ports {
         [only] if port.is_empty() => Some(only),
         _ => ports.iter().find(|known| {
-            known["name"].as_str().unwrap_or_default() == port || known["port"].to_string() == port
+            known["name"].as_str().unwrap_or_default() == port
+                || number(port).is_ok_and(|port| known["port"] == port)
         }),
     };
     let unavailable =

@@ -126,7 +126,7 @@ fn read(
         match field.shape {
             Shape::One => {
                 let value = value(field.kind, wire, depth)?;
-                if !(field.drops_zero && is_zero(&value)) && !value.is_null() {
+                if !(value.is_null() || field.drops_zero && is_zero(&value)) {
                     object.insert(field.name.to_owned(), value);
                 }
             }
