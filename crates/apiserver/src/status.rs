@@ -217,14 +217,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
-    /// A patch that is well formed but does not fit the object.
-    pub(crate) fn unprocessable(resource: &Resource, name: &str, why: String) -> Self {
-        let message = "the server rejected our request due to an error in our request";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).about(resource, name).cause(
-            "UnexpectedServerResponse",
-            &why,
-            "",
-        )
+    /// A patch that is well formed but does not fit the object. Kubernetes says only that the
+    /// request was in error; kubectl prints the message whole when no kind stands beside it.
+    pub(crate) fn unprocessable(why: &str) -> Self {
+        let message =
+            format!("the server rejected our request due to an error in our request: {why}");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
     }
 
     /// A watch from `asked` needs changes that are no longer kept.

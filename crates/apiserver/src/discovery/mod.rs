@@ -89,6 +89,20 @@ pub fn aggregated_api(version: AggregatedVersion) -> Value {
     aggregated(version, vec![aggregated_group("", &["v1"])])
 }
 
+/// Where kubectl looks for custom resources before it calls a kind unknown.
+pub const CUSTOM_RESOURCES: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// The custom resources of this server: it has none. Without the list kubectl would blame the
+/// missing list instead of the misspelt kind.
+pub fn custom_resources() -> Value {
+    json!({
+        "kind": "CustomResourceDefinitionList",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"resourceVersion": "1"},
+        "items": [],
+    })
+}
+
 fn aggregated(version: AggregatedVersion, items: Vec<Value>) -> Value {
     json!({
         "kind": "APIGroupDiscoveryList",

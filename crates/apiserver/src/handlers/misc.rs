@@ -69,6 +69,10 @@ pub(super) fn answer(
             Some(document) => Ok(json_response(StatusCode::OK, Bytes::from_owner(document))),
             None => Err(ApiError::no_such_resource()),
         },
+        // kubectl asks whether a kind that it does not find is a custom one.
+        Target::Unknown if parts.uri.path() == discovery::CUSTOM_RESOURCES => {
+            found(accept()?, Some(discovery::custom_resources()))
+        }
         Target::Object(_) | Target::Unknown => Err(ApiError::no_such_resource()),
         Target::Issuer { keys: true } => {
             let keys = server.authenticator.signer.key_set().to_string();

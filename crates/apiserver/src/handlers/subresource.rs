@@ -54,10 +54,8 @@ impl Call {
         let kind = self.patch_kind()?;
         let patch = self.patch_body()?;
         let resource = self.resource();
-        let name = self.name().to_owned();
         self.write_scale(|current| {
-            apply_patch(resource, kind, current, &patch)
-                .map_err(|error| patch_error(resource, &name, error))
+            apply_patch(resource, kind, current, &patch).map_err(patch_error)
         })
         .await
     }

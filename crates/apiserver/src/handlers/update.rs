@@ -109,14 +109,13 @@ impl Call {
         let patch = self.patch_body()?;
         let resource = self.resource();
         let stored = self.server.cache.resource(self.path.table);
-        let name = self.name().to_owned();
         let validation = self.options.field_validation.clone();
         let mut warnings = Vec::new();
         let written = self
             .write(part, |old| {
                 let served = convert::value_to_served(resource, stored, old.clone());
-                let mut patched = apply_patch(resource, kind, &served, &patch)
-                    .map_err(|error| patch_error(resource, &name, error))?;
+                let mut patched =
+                    apply_patch(resource, kind, &served, &patch).map_err(patch_error)?;
                 let (group, version) = (resource.group, resource.version);
                 let problems = schema::prune(group, version, resource.kind, &mut patched)
                     .map_err(|error| ApiError::bad_request(error.to_string()))?;
@@ -393,10 +392,10 @@ pub(super) fn apply_patch(
     }
 }
 
-pub(super) fn patch_error(resource: &Resource, name: &str, error: PatchError) -> ApiError {
+pub(super) fn patch_error(error: PatchError) -> ApiError {
     match error {
         PatchError::BadRequest(text) => ApiError::bad_request(text),
         PatchError::TooLarge(text) => ApiError::too_large_because(text),
-        PatchError::Unprocessable(text) => ApiError::unprocessable(resource, name, text),
+        PatchError::Unprocessable(text) => ApiError::unprocessable(&text),
     }
 }
