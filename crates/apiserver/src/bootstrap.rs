@@ -17,6 +17,8 @@ use crate::store::{Expect, Operation, Transaction};
 /// The namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 const NAME: &str = "kubernetes";
+/// How long an Event is kept after it was seen last.
+const EVENT_SECONDS: i64 = 3600;
 /// Operations of one repairing transaction.
 const BATCH: usize = 256;
 
@@ -128,6 +130,29 @@ impl Server {
         let expect = Expect::Revision(found.revision);
         let put = Operation::Put { key, value: to_stored(&current), expect };
         self.commit(Transaction { operations: vec![put] }).await?;
+        Ok(())
+    }
+
+    /// Deletes the Events that were seen last more than an hour ago, as kube-apiserver's
+    /// `--event-ttl` does.
+    pub(crate) async fn expire_events(&self) -> Result<(), ApiError> {
+        let (resource, table) = self.find("", "events")?;
+        let oldest = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(EVENT_SECONDS);
+        let listed = self.cache.list(table, &Query::default(), &|_| true);
+        let objects = listed.map(|(page, _)| page.objects).unwrap_or_default();
+        let mut operations = Vec::new();
+        for object in objects {
+            let event = object.value();
+            if last_seen(&event).is_none_or(|seen| seen >= oldest) {
+                continue;
+            }
+            let text = |field: &str| event["metadata"][field].as_str().unwrap_or_default();
+            let key = store_key(resource, text("namespace"), text("name"));
+            operations.push(Operation::Delete { key, expect: Expect::Any });
+        }
+        for batch in operations.chunks(BATCH) {
+            self.commit(Transaction { operations: batch.to_vec() }).await?;
+        }
         Ok(())
     }
 
@@ -252,6 +277,17 @@ impl Claims for Released<'_> {
     fn random(&mut self) -> u64 {
         0
     }
+}
+
+/// The latest of an Event's times.
+fn last_seen(event: &Value) -> Option<jiff::Timestamp> {
+    let times = [
+        &event["metadata"]["creationTimestamp"],
+        &event["lastTimestamp"],
+        &event["eventTime"],
+        &event["series"]["lastObservedTime"],
+    ];
+    times.into_iter().filter_map(|time| time.as_str()?.parse().ok()).max()
 }
 
 fn first_address(network: IpAddr) -> Option<IpAddr> {

@@ -25,6 +25,8 @@ use crate::serve::{ServeError, kubelet_connector, pod_connector};
 use crate::status::ApiError;
 use crate::store::{CommitError, Revision, Store, StoreError, Transaction};
 
+/// How often Events are looked through for those that nobody needs any more.
+const EXPIRE: Duration = Duration::from_secs(300);
 /// How often the server looks after the objects that describe itself.
 const RECONCILE: Duration = Duration::from_secs(10);
 /// How often old changes are dropped from the watch windows.
@@ -185,21 +187,36 @@ impl ApiServer {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Chore {
+    Trim,
+    Reconcile,
+    Expire,
+}
+
 /// Trims the windows and mends the server's own objects, until the server stops.
 async fn housekeeping(server: Weak<Server>, stopping: CancellationToken) {
     let mut trim = tokio::time::interval(TRIM);
     let mut reconcile = tokio::time::interval(RECONCILE);
+    let mut expire = tokio::time::interval(EXPIRE);
     loop {
-        let reconciles = tokio::select! {
-            _ = trim.tick() => false,
-            _ = reconcile.tick() => true,
+        let chore = tokio::select! {
+            _ = trim.tick() => Chore::Trim,
+            _ = reconcile.tick() => Chore::Reconcile,
+            _ = expire.tick() => Chore::Expire,
             () = stopping.cancelled() => return,
         };
         let Some(server) = server.upgrade() else { return };
-        if !reconciles {
-            server.cache.trim();
-        } else if let Err(error) = server.reconcile().await {
-            tracing::warn!(%error, "could not mend the objects that describe this server");
+        let done = match chore {
+            Chore::Trim => {
+                server.cache.trim();
+                Ok(())
+            }
+            Chore::Reconcile => server.reconcile().await,
+            Chore::Expire => server.expire_events().await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, ?chore, "housekeeping failed; it is tried again");
         }
     }
 }
@@ -225,6 +242,45 @@ impl Server {
             Ok(None) => Ok(self.anonymous.clone()),
             Err(Refused) => Err(ApiError::unauthorized()),
         }
+    }
+
+    /// Whom the request is to be done as: `Impersonate-User` and `Impersonate-Group`, for those
+    /// who may.
+    pub(crate) fn act_as(
+        &self,
+        user: Arc<Identity>,
+        parts: &Parts,
+    ) -> Result<Arc<Identity>, ApiError> {
+        let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let groups = parts.headers.get_all("impersonate-group");
+        let groups: Vec<String> = groups.iter().map(text).collect();
+        let Some(name) = parts.headers.get("impersonate-user").map(text) else {
+            if groups.is_empty() {
+                return Ok(user);
+            }
+            return Err(ApiError::bad_request("requested groups without impersonating a user"));
+        };
+        let asked = |resource, name| Attributes {
+            verb: "impersonate",
+            group: "",
+            resource,
+            subresource: "",
+            namespace: "",
+            name,
+        };
+        self.authorize(&user, &asked("users", &name))?;
+        for group in &groups {
+            self.authorize(&user, &asked("groups", group))?;
+        }
+        let mut implied = groups;
+        if let Some(account) = name.strip_prefix("system:serviceaccount:")
+            && implied.is_empty()
+        {
+            let namespace = account.split(':').next().unwrap_or_default();
+            implied.push("system:serviceaccounts".to_owned());
+            implied.push(format!("system:serviceaccounts:{namespace}"));
+        }
+        Ok(Arc::new(Identity::new(&name, implied)))
     }
 
     pub(crate) fn authorize(

@@ -115,16 +115,7 @@ impl Call {
         let listed = self.server.cache.list(self.path.table, &query, &matches);
         let (page, _) = listed.map_err(|_| ApiError::internal("the list expired"))?;
         let namespace = self.path.namespace.clone();
-        let objects: Vec<Arc<Object>> = page
-            .objects
-            .into_iter()
-            .filter(|object| {
-                let value = object.value();
-                let name = meta::text(&value, "name");
-                let in_scope = namespace.is_empty() || meta::text(&value, "namespace") == namespace;
-                in_scope && filter.only.as_ref().is_none_or(|only| only.ends_with(name))
-            })
-            .collect();
+        let objects: Vec<Arc<Object>> = page.objects;
         for object in &objects {
             let value = object.value();
             let name = meta::text(&value, "name");

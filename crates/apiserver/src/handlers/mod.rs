@@ -15,10 +15,12 @@ mod subresource;
 mod update;
 mod watch;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -52,14 +54,27 @@ struct Call {
     applies: bool,
 }
 
-/// Answers one request. Never fails: errors are answers.
+/// Answers one request. Never fails: errors are answers, and so is a fault of this program.
 pub(crate) async fn respond<B>(server: Arc<Server>, request: http::Request<B>) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let what = (request.method().clone(), request.uri().clone());
+    let answer = AssertUnwindSafe(respond_to(server, request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| {
+        tracing::error!(method = %what.0, uri = %what.1, "answering panicked");
+        error_response(&ApiError::internal("the server failed to answer; see its log"))
+    })
+}
+
+async fn respond_to<B>(server: Arc<Server>, request: http::Request<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let (parts, body) = request.into_parts();
-    let user = match server.authenticate(&parts) {
+    let user = match server.authenticate(&parts).and_then(|user| server.act_as(user, &parts)) {
         Ok(user) => user,
         Err(error) => return error_response(&error),
     };

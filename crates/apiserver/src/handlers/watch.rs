@@ -61,9 +61,6 @@ impl Call {
         self.check_watch_options()?;
         let options = &self.options;
         let asked = parse_revision(&options.resource_version)?;
-        if let Some(asked) = asked {
-            self.not_in_the_future(asked)?;
-        }
         let cache = &self.server.cache;
         let table = self.path.table;
         let changed = cache.changes(table);
@@ -106,7 +103,10 @@ impl Call {
                     .then_some(page.revision);
             }
         } else if let Some(asked) = asked.filter(|asked| *asked > 0) {
+            let current = cache.revision();
             match cache.cursor(table, asked) {
+                // From another life of this cluster: the client must begin anew.
+                Ok(_) if asked > current => refused = Some(ApiError::expired(asked, current)),
                 Ok(cursor) => watcher.cursor = cursor,
                 Err(expired) => refused = Some(ApiError::expired(asked, expired.oldest)),
             }

@@ -96,7 +96,11 @@ fn object(cache: &Cache, group: &str, version: &str, rest: &str) -> Option<Objec
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // A trailing slash means nothing, except to whoever is behind `proxy`.
+    let rest = match rest.strip_suffix('/') {
+        Some(shorter) if !rest.contains("/proxy/") => shorter,
+        _ => rest,
+    };
     let mut parts = rest.split('/');
     let mut plural = parts.next()?;
     let mut namespace = String::new();
