@@ -163,10 +163,11 @@ const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
 
 impl ZoneMetrics {
-    pub(crate) fn new(server: &str, zone: &str) -> Self {
+    /// `labels` are those that all series of the zone have: server, zone and view.
+    pub(crate) fn new(labels: &str) -> Self {
         let sizes = || [Histogram::new(BYTES), Histogram::new(BYTES)];
         Self {
-            labels: format!("server=\"{server}\",zone=\"{zone}\",view=\"\""),
+            labels: labels.to_owned(),
             requests: Default::default(),
             dnssec: Count::default(),
             duration: Histogram::seconds(),
@@ -174,6 +175,10 @@ impl ZoneMetrics {
             response_size: sizes(),
             responses: Default::default(),
         }
+    }
+
+    pub(crate) fn labels(&self) -> &str {
+        &self.labels
     }
 
     pub(crate) fn count(&self, seen: &Seen) {
@@ -307,7 +312,8 @@ mod tests {
 
     #[test]
     fn a_page_says_what_was_counted() {
-        let zone = ZoneMetrics::new("dns://:53", ".");
+        let at = "server=\"dns://:53\",zone=\".\",view=\"\"";
+        let zone = ZoneMetrics::new(at);
         zone.count(&Seen {
             transport: Transport::Udp,
             peer: IpAddr::from([10, 0, 0, 1]),
@@ -322,7 +328,6 @@ mod tests {
         let mut text = Text::default();
         ZoneMetrics::write_all(&[&zone], &mut text);
         let page = text.into_string();
-        let at = "server=\"dns://:53\",zone=\".\",view=\"\"";
         for line in [
             format!(
                 "coredns_dns_requests_total{{{at},proto=\"udp\",family=\"1\",type=\"AAAA\"}} 1"

@@ -249,26 +249,35 @@ impl Server {
             .flat_map(|site| &site.keys)
             .find(|(zone, _)| zone.wire().is_empty());
         let moved = self.config.listen.and_then(|to| root.map(|(_, port)| (*port, to)));
+        let address_of = |port: u16| match moved {
+            Some((from, to)) if from == port => to,
+            _ => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+        };
+        let own: Vec<SocketAddr> = config
+            .sites
+            .iter()
+            .flat_map(|site| &site.keys)
+            .map(|(_, port)| address_of(*port))
+            .collect();
+        let current = self.shared.current.load();
         for site in &config.sites {
-            let running = Arc::new(self.site(site, &generation.stop)?);
+            let running = Arc::new(self.site(site, &own, &generation.stop)?);
             generation.lameduck =
                 generation.lameduck.max(site.health.map_or(Duration::ZERO, |h| h.lameduck));
             let reload = site.reload.map(|reload| reload.interval);
             generation.reload = generation.reload.into_iter().chain(reload).min();
             for (index, (zone, port)) in site.keys.iter().enumerate() {
                 let server = format!("dns://:{port}");
-                let metrics = Arc::new(ZoneMetrics::new(&server, &zone.to_string()));
-                let address = match moved {
-                    Some((from, to)) if from == *port => to,
-                    _ => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), *port),
-                };
-                generation.by_address.entry(address).or_default().push(Route {
+                let labels = format!("server=\"{server}\",zone=\"{zone}\",view=\"\"");
+                // Counters go on counting when the Corefile changes.
+                let known = current.metrics.iter().find(|metrics| metrics.labels() == labels);
+                let metrics = known.cloned().unwrap_or_else(|| Arc::new(ZoneMetrics::new(&labels)));
+                generation.by_address.entry(address_of(*port)).or_default().push(Route {
                     zone: zone.clone(),
                     site: running.clone(),
                     metrics: metrics.clone(),
                 });
                 generation.metrics.push(metrics);
-                let labels = format!("server=\"{server}\",zone=\"{zone}\",view=\"\"");
                 let plugins = site.plugins().map(|plugin| (labels.clone(), plugin));
                 generation.plugins.extend(plugins);
                 if index == 0 {
@@ -280,7 +289,12 @@ impl Server {
         Ok(generation)
     }
 
-    fn site(&self, config: &SiteConfig, stop: &CancellationToken) -> Result<Site, DnsError> {
+    fn site(
+        &self,
+        config: &SiteConfig,
+        own: &[SocketAddr],
+        stop: &CancellationToken,
+    ) -> Result<Site, DnsError> {
         let mut kubernetes = Vec::new();
         for plugin in &config.kubernetes {
             let Shared { tasks, stop, stores, .. } = &*self.shared;
@@ -291,8 +305,11 @@ impl Server {
             };
             kubernetes.push(Kubernetes::new(plugin.clone(), store));
         }
-        let forward: Vec<_> =
-            config.forward.iter().map(|forward| Arc::new(Forward::new(forward.clone()))).collect();
+        let forward: Vec<_> = config
+            .forward
+            .iter()
+            .map(|forward| Arc::new(Forward::new(forward.clone(), own)))
+            .collect();
         for forward in &forward {
             let (probing, stop, all) =
                 (forward.clone().probe(), stop.clone(), self.shared.stop.clone());

@@ -27,12 +27,16 @@ use super::plugin::{Step, Surroundings};
 use super::wire::{HEADER, Query, Rcode, Reply, Transport};
 use super::zone::Zone;
 
-/// How long an alias waits for its target's addresses before it is answered without them: well
-/// below the five seconds after which resolvers ask again.
-const ALIAS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an alias waits for its target's addresses before it is answered without them: long
+/// enough for an upstream to be found dead, well below the five seconds after which resolvers ask
+/// again.
+const ALIAS_PATIENCE: Duration = Duration::from_millis(2200);
 
 /// How many aliases are followed from server block to server block.
 const MAX_DEPTH: u8 = 4;
+
+const IXFR: RecordType = RecordType(251);
+const AXFR: RecordType = RecordType(252);
 
 /// One server block at work.
 #[derive(Debug, Default)]
@@ -96,6 +100,10 @@ impl Site {
 
     /// Appends the answer to `query`, or nothing if it has to be waited for.
     pub(crate) fn answer_now(&self, query: &Query<'_>, now: Instant, out: &mut Vec<u8>) -> Now {
+        if matches!(query.kind, AXFR | IXFR) {
+            // Nobody may copy a zone from here (RFC 5936, 5).
+            return Now::Done(Reply::empty(out, query, Rcode::REFUSED), Author::Nobody);
+        }
         let around = self.around();
         let before = out.len();
         if let Some(hosts) = &self.hosts

@@ -1,7 +1,7 @@
 //! `forward`: other people's names, from upstream servers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ use super::upstream::{self, PATIENCE, Relayed};
 
 /// How long a query may take in all, as in CoreDNS.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long an upstream may take when none is expected to answer.
+const IMPATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Policy {
@@ -203,6 +206,23 @@ fn nameservers(text: &str) -> Vec<SocketAddr> {
     servers.collect()
 }
 
+/// Those of `servers` that are not this server.
+fn others(servers: Vec<SocketAddr>, own: &[SocketAddr], file: &Path) -> Vec<SocketAddr> {
+    let is_own = |server: &SocketAddr| {
+        own.iter().any(|own| {
+            let here =
+                own.ip() == server.ip() || own.ip().is_unspecified() && server.ip().is_loopback();
+            here && own.port() == server.port()
+        })
+    };
+    let (own, others): (Vec<_>, Vec<_>) = servers.into_iter().partition(is_own);
+    for upstream in own {
+        let file = file.display();
+        tracing::warn!(%upstream, %file, "leaving out an upstream that is this server itself");
+    }
+    others
+}
+
 /// Why a query could not be forwarded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ForwardError {
@@ -246,13 +266,15 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    pub(crate) fn new(config: ForwardConfig) -> Self {
+    /// `own` are the addresses that this server listens on: to forward to them would be to ask
+    /// oneself, which is what a resolv.conf that names a stub on this machine comes down to.
+    pub(crate) fn new(config: ForwardConfig, own: &[SocketAddr]) -> Self {
         let mut addresses = Vec::new();
         for target in &config.to {
             match target {
                 Target::Address(address) => addresses.push(*address),
                 Target::File(path) => match std::fs::read_to_string(path) {
-                    Ok(text) => addresses.extend(nameservers(&text)),
+                    Ok(text) => addresses.extend(others(nameservers(&text), own, path)),
                     Err(error) => {
                         let file = path.display();
                         tracing::warn!(%file, %error, "cannot read the upstreams' file");
@@ -304,12 +326,13 @@ impl Forward {
         };
         let begun = Instant::now();
         let mut last = ForwardError::NoUpstream;
-        for upstream in self.order().into_iter().cycle().take(2 * self.upstreams.len()) {
-            if begun.elapsed() + PATIENCE / 2 > DEADLINE {
+        let (upstreams, rounds, patience) = self.order();
+        for upstream in upstreams.iter().cycle().take(rounds * upstreams.len()) {
+            if begun.elapsed() + patience / 2 > DEADLINE {
                 break;
             }
             let asked = Instant::now();
-            match self.ask(upstream, query, complete).await {
+            match self.ask(upstream, query, complete, patience).await {
                 Ok(relayed) => {
                     upstream.fails.store(0, Ordering::Relaxed);
                     upstream.duration.observe(asked.elapsed().as_secs_f64(), 1);
@@ -330,24 +353,25 @@ impl Forward {
         upstream: &Upstream,
         query: &Query<'_>,
         complete: bool,
+        patience: Duration,
     ) -> std::io::Result<Relayed> {
         let question = upstream::question(query, rand::random());
         let udp_first = self.config.prefer_udp || complete || query.transport == Transport::Udp;
         if self.config.force_tcp || !udp_first {
-            return upstream::ask(upstream.address, &question, Transport::Tcp).await;
+            return upstream::ask(upstream.address, &question, Transport::Tcp, patience).await;
         }
-        let relayed = upstream::ask(upstream.address, &question, Transport::Udp).await?;
+        let relayed = upstream::ask(upstream.address, &question, Transport::Udp, patience).await?;
         if relayed.truncated && (complete || query.transport == Transport::Tcp) {
-            return upstream::ask(upstream.address, &question, Transport::Tcp).await;
+            return upstream::ask(upstream.address, &question, Transport::Tcp, patience).await;
         }
         Ok(relayed)
     }
 
-    /// The upstreams to try, those that answer first.
-    fn order(&self) -> Vec<&Upstream> {
+    /// The upstreams to try, how often to go round, and how long to wait for each.
+    fn order(&self) -> (Vec<&Upstream>, usize, Duration) {
         let count = self.upstreams.len();
         if count == 0 {
-            return Vec::new();
+            return (Vec::new(), 0, PATIENCE);
         }
         let first = match self.config.policy {
             Policy::Random => rand::random_range(0..count),
@@ -358,11 +382,12 @@ impl Forward {
         let (up, down): (Vec<_>, Vec<_>) =
             sooner.iter().chain(later).partition(|upstream| !self.is_down(upstream));
         if up.is_empty() {
-            // Perhaps it is the probe that is wrong.
+            // Perhaps it is the probe that is wrong; but clients should not wait long for what
+            // nobody expects to come.
             self.all_down.increment();
-            return down;
+            return (down, 1, IMPATIENCE);
         }
-        up
+        (up, 2, PATIENCE)
     }
 
     fn is_down(&self, upstream: &Upstream) -> bool {
@@ -402,7 +427,7 @@ impl Forward {
         // NS of the root, or of what the Corefile says.
         message.extend_from_slice(&[0, 0, 2, 0, 1]);
         let transport = if self.config.force_tcp { Transport::Tcp } else { Transport::Udp };
-        match upstream::ask(upstream.address, &message, transport).await {
+        match upstream::ask(upstream.address, &message, transport, PATIENCE).await {
             Ok(_) => {
                 if upstream.fails.swap(0, Ordering::Relaxed) >= self.config.max_fails.max(1) {
                     tracing::info!(upstream = %upstream.address, "upstream answers again");
@@ -464,5 +489,18 @@ mod tests {
             "# x\nsearch a\nnameserver 10.0.0.1\n nameserver fd00::1 \nnameserver fe80::1%e\n";
         let servers: Vec<_> = nameservers(text).iter().map(SocketAddr::to_string).collect();
         assert_eq!(servers, ["10.0.0.1:53", "[fd00::1]:53"]);
+    }
+
+    #[test]
+    fn a_server_is_not_its_own_upstream() {
+        let read = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let left = |own: &str| {
+            let servers = vec![read("127.0.0.53:53"), read("10.0.0.1:53")];
+            others(servers, &[read(own)], Path::new("resolv.conf")).len()
+        };
+        assert_eq!(left("[::]:53"), 1);
+        assert_eq!(left("[::]:1053"), 2);
+        assert_eq!(left("10.0.0.1:53"), 1);
+        assert_eq!(left("127.0.0.1:53"), 2);
     }
 }

@@ -108,11 +108,12 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
     Some(relayed)
 }
 
-/// Asks `upstream`, for at most [`PATIENCE`].
+/// Asks `upstream`, and waits no longer than `patience`.
 pub(crate) async fn ask(
     upstream: SocketAddr,
     question: &[u8],
     transport: Transport,
+    patience: Duration,
 ) -> io::Result<Relayed> {
     let asking = async {
         match transport {
@@ -120,7 +121,7 @@ pub(crate) async fn ask(
             Transport::Tcp => ask_tcp(upstream, question).await,
         }
     };
-    match tokio::time::timeout(PATIENCE, asking).await {
+    match tokio::time::timeout(patience, asking).await {
         Ok(done) => done,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }

@@ -51,11 +51,13 @@ fn answer(
 ) {
     let now = Instant::now();
     let routes = listener.routes.load();
+    let mut answered = 0;
     for slot in 0..count {
         let (message, peer, out) = batch.slot(slot);
         let start = out.len();
         let address = || peer.address();
         let wait = listener.answer_now(&routes, message, Transport::Udp, &address, now, out);
+        answered += u64::from(wait.is_none());
         if let Some(wait) = wait {
             match listener.waiting.clone().try_acquire_owned() {
                 Ok(permit) => {
@@ -79,7 +81,7 @@ fn answer(
     batch.send(socket.as_fd());
     if let Some(route) = routes.0.last() {
         // All of a batch leaves together. Blocks that share an address share this figure's zone.
-        route.metrics.took(now.elapsed().as_secs_f64(), count as u64);
+        route.metrics.took(now.elapsed().as_secs_f64(), answered);
     }
 }
 
