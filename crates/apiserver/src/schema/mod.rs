@@ -35,7 +35,6 @@ pub(crate) enum Type {
 
 /// A type with named fields.
 #[derive(Debug)]
-#[allow(dead_code)] // `atomic` serves server-side apply
 pub(crate) struct Struct {
     /// As OpenAPI names it: `io.k8s.api.core.v1.ServiceSpec`.
     pub(crate) name: &'static str,
@@ -46,7 +45,6 @@ pub(crate) struct Struct {
 }
 
 #[derive(Debug)]
-#[allow(dead_code)] // `lists` serves server-side apply
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) kind: Type,
