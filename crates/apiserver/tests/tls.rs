@@ -11,7 +11,10 @@ use portolan_apiserver::pki::{Certified, Pki};
 use portolan_apiserver::serve::{TlsFiles, serve};
 use portolan_apiserver::store::memory::MemoryStore;
 use portolan_apiserver::{ApiServer, AuthorizationMode, Config};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 struct Running {
     api: ApiServer,
@@ -156,4 +159,122 @@ async fn a_service_account_acts_by_its_token_until_it_is_deleted() {
     let dns = client(&running, None, Some(&later)).await;
     let services: Api<k8s_openapi::api::core::v1::Service> = Api::all(dns);
     assert_eq!(code(services.list(&ListParams::default()).await.unwrap_err()).0, 401);
+}
+
+/// A kubelet that answers one request: it wants a client certificate, switches protocols when
+/// asked to, and sends back the request line and what follows.
+async fn kubelet(pki: &Pki) -> u16 {
+    pki.server("kubelet", "system:node:n", &["system:nodes"], &["127.0.0.1".to_owned()]).unwrap();
+    let tls = TlsFiles {
+        certificate: pki.certificate_file("kubelet"),
+        key: pki.key_file("kubelet"),
+        client_ca: Some(pki.ca_file()),
+    };
+    let mut tls = (*tls.load().unwrap()).clone();
+    tls.alpn_protocols.clear();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            assert!(stream.get_ref().1.peer_certificates().is_some(), "the server shows itself");
+            let head = read_head(&mut stream).await;
+            assert!(!head.contains("authorization"), "credentials go no further: {head}");
+            let line = head.lines().next().unwrap().to_owned();
+            let answer = if head.contains("upgrade: spdy/3.1") {
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n\r\n{line}\n"
+                )
+            } else {
+                let length = line.len();
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{line}")
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (mut from, mut to) = tokio::io::split(stream);
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        }
+    });
+    port
+}
+
+async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_lowercase()
+}
+
+#[tokio::test]
+async fn logs_and_exec_lead_to_the_kubelet() {
+    let running = start().await;
+    let port = kubelet(&running.pki).await;
+    let admin = kube::Client::new(running.api.service(), "default");
+    let create = |value: serde_json::Value, path: &'static str| {
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(value.to_string().into_bytes())
+            .unwrap();
+        let admin = admin.clone();
+        async move { admin.request::<serde_json::Value>(request).await.unwrap() }
+    };
+    let node = create(
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}),
+        "/api/v1/nodes",
+    )
+    .await;
+    let mut node = node;
+    node["status"] = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}});
+    let request = http::Request::put("/api/v1/nodes/n/status")
+        .header("content-type", "application/json")
+        .body(node.to_string().into_bytes())
+        .unwrap();
+    admin.request::<serde_json::Value>(request).await.unwrap();
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default"}});
+    create(account, "/api/v1/namespaces/default/serviceaccounts").await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    let pod = create(pod, "/api/v1/namespaces/default/pods").await;
+    // The admission plug-in gave it its account and the token's volume.
+    assert_eq!(pod["spec"]["serviceAccountName"], "default");
+    let mount = &pod["spec"]["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(mount["name"], pod["spec"]["volumes"][0]["name"]);
+
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::default_namespaced(admin);
+    let params = kube::api::LogParams { tail_lines: Some(3), ..Default::default() };
+    let log = pods.logs("p", &params).await.unwrap();
+    assert!(log.starts_with("get /containerlogs/default/p/c?"), "{log}");
+    assert!(log.contains("taillines=3"), "{log}");
+
+    // exec: over TLS, upgraded, both ways.
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(running.pki.ca_file()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let address = running.url.strip_prefix("https://").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = connector.connect("127.0.0.1".try_into().unwrap(), stream).await.unwrap();
+    let request = "POST /api/v1/namespaces/default/pods/p/exec?command=ls&command=-l&stdin=true\
+                   &stdout=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer s3cret\r\n\
+                   connection: Upgrade\r\nupgrade: SPDY/3.1\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    let expected = "post /exec/default/p/c?input=1&output=1&command=ls&command=-l http/1.1\n";
+    let mut line = vec![0; expected.len()];
+    stream.read_exact(&mut line).await.unwrap();
+    assert_eq!(String::from_utf8(line).unwrap(), expected);
+    stream.write_all(b"hello").await.unwrap();
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"hello");
 }
