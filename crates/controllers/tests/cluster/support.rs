@@ -58,9 +58,11 @@ pub(crate) fn config() -> Config {
 impl Cluster {
     /// An API server with these nodes, without controllers.
     pub(crate) async fn bare(nodes: &[&str]) -> Self {
-        let api =
-            ApiServer::start(Arc::new(MemoryStore::new()), portolan_apiserver::Config::default())
-                .await;
+        let config = portolan_apiserver::Config {
+            advertise: Some("192.0.2.10:6443".parse().unwrap()),
+            ..Default::default()
+        };
+        let api = ApiServer::start(Arc::new(MemoryStore::new()), config).await;
         let client = Client::new(api.expect("API server starts").service(), "default");
         let shutdown = CancellationToken::new();
         let kubelet = Arc::new(Kubelet::default());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet, StatefulSet},
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
     core::v1::{Event, Pod, ReplicationController},
 };
 use serde_json::json;
@@ -181,4 +181,41 @@ async fn a_replication_controller_adopts_and_releases() {
         (rc.status?.ready_replicas == Some(2)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_daemon_set_runs_on_every_node_that_it_fits() {
+    let cluster = Cluster::start(&["worker-1", "worker-2"]).await;
+    let set = |image: &str| {
+        json!({
+            "metadata": {"name": "agent"},
+            "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": template("agent", image)},
+        })
+    };
+    cluster.create::<DaemonSet>(set("v1")).await;
+    let nodes = |pods: &[Pod]| -> BTreeSet<String> {
+        pods.iter().filter_map(|p| p.spec.as_ref()?.node_name.clone()).collect()
+    };
+    eventually("a pod on each node", || async {
+        (nodes(&cluster.ready().await).len() == 2).then_some(())
+    })
+    .await;
+    cluster.add_node("worker-3").await;
+    eventually("a pod on the new node", || async {
+        (nodes(&cluster.ready().await).len() == 3).then_some(())
+    })
+    .await;
+    cluster.patch::<DaemonSet>("agent", set("v2")).await;
+    eventually("the update to be complete", || async {
+        let set = cluster.api::<DaemonSet>().get("agent").await.unwrap();
+        let status = set.status?;
+        let new = |p: &Pod| p.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("v2");
+        let done = status.updated_number_scheduled == Some(3)
+            && status.number_available == Some(3)
+            && status.observed_generation == set.metadata.generation;
+        (done && cluster.list::<Pod>().await.iter().all(new)).then_some(())
+    })
+    .await;
+    cluster.api::<DaemonSet>().delete("agent", &Default::default()).await.unwrap();
+    eventually("its pods to go", || async { cluster.pods().await.is_empty().then_some(()) }).await;
 }
