@@ -3,11 +3,12 @@
 use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 
 use rustix::{
     fs::{Mode, OFlags},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
 
@@ -15,17 +16,19 @@ use crate::error::{Attempt, Attempted};
 
 /// Both ends of a new pseudo-terminal: the one to read and write what the user sees and types,
 /// and the one for the program.
-pub fn open() -> Attempt<(File, OwnedFd)> {
+///
+/// `multiplexer` is the `/dev/pts/ptmx` of the file system in which the program shall find its
+/// terminal; for a container, seen through `/proc/PID/root`.
+pub fn open(multiplexer: &Path) -> Attempt<(File, OwnedFd)> {
     let open = || {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&master)?;
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let master = rustix::fs::open(multiplexer, flags, Mode::empty())?;
         unlockpt(&master)?;
-        let name = ptsname(&master, Vec::new())?;
-        let slave =
-            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let slave = ioctl_tiocgptpeer(&master, flags)?;
         Ok::<_, rustix::io::Errno>((File::from(master), slave))
     };
-    open().attempted(|| "open a pseudo-terminal".to_owned())
+    open().attempted(|| format!("open a pseudo-terminal of {}", multiplexer.display()))
 }
 
 /// Tells the programs on a terminal its size in characters.

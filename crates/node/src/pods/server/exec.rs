@@ -11,9 +11,8 @@ use tokio::{
 };
 
 use super::{
-    Answer, Query, logs,
+    Answer, Query, logs, refusal,
     stream::{self, Reader, STDERR, STDOUT, Said, Writer},
-    text,
 };
 use crate::pods::{Runtime, exec::command, report, worker::Running};
 
@@ -33,14 +32,19 @@ pub(super) fn exec(
 ) -> Answer {
     let found = runtime.views.lock().get(pod).and_then(|v| v.running.get(container).cloned());
     let Some(running) = found else {
-        return text(
+        return refusal(
             StatusCode::NOT_FOUND,
-            format!("container {container:?} of pod {pod:?} is not running"),
+            "NotFound",
+            &format!("container {container:?} of pod {pod:?} is not running"),
         );
     };
     let argv = query.all("command");
     if argv.is_empty() {
-        return text(StatusCode::BAD_REQUEST, "you must specify at least 1 command");
+        return refusal(
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            "you must specify at least 1 command",
+        );
     }
     let wanted = Wanted { input: query.on(&["input", "stdin"]), tty: query.on(&["tty"]) };
     stream::upgrade(request, move |reader, writer| run(running, argv, wanted, reader, writer))
@@ -59,7 +63,8 @@ fn start(running: &Running, argv: &[String], wanted: Wanted) -> Result<Started, 
     let io = |e: io::Error| e.to_string();
     let command = command(running, argv).map_err(|e| report(&e))?;
     if wanted.tty {
-        let (master, slave) = pty::open().map_err(|e| report(&e))?;
+        let multiplexer = format!("/proc/{}/root/dev/pts/ptmx", running.pid);
+        let (master, slave) = pty::open(multiplexer.as_ref()).map_err(|e| report(&e))?;
         let end = || slave.try_clone().map(Stdio::from).map_err(io);
         let process = command
             .stdin(end()?)
@@ -199,7 +204,7 @@ pub(super) fn attach(
 ) -> Answer {
     let run = match logs::find(&runtime, pod, container, false) {
         Ok(run) => run,
-        Err(why) => return text(StatusCode::NOT_FOUND, why),
+        Err(why) => return refusal(StatusCode::NOT_FOUND, "NotFound", &why),
     };
     stream::upgrade(request, move |mut reader, mut writer| async move {
         let mut lines = logs::follow(run);

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use portolan_linux::watch::FileWatch;
 use tokio::sync::mpsc;
 
-use super::{Answer, Query, text};
+use super::{Answer, Query, refusal, text};
 use crate::pods::{
     Runtime,
     shim::spec::{self, EXIT},
@@ -172,7 +172,7 @@ pub(super) fn serve(
     let run = match find(runtime, &format!("{namespace}/{pod}"), container, query.on(&["previous"]))
     {
         Ok(run) => run,
-        Err(why) => return text(StatusCode::BAD_REQUEST, why),
+        Err(why) => return refusal(StatusCode::BAD_REQUEST, "BadRequest", &why),
     };
     if !options.follow {
         let log = match std::fs::read(&run.log) {

@@ -158,6 +158,16 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Answer {
     answer
 }
 
+/// A refusal as a Kubernetes Status, which the API server hands on as it is.
+pub(crate) fn refusal(status: StatusCode, reason: &str, message: &str) -> Answer {
+    let body = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                                  "reason": reason, "message": message, "code": status.as_u16()});
+    let mut answer = text(status, body.to_string());
+    let json = http::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    answer
+}
+
 /// The parameters of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);

@@ -19,6 +19,9 @@ use crate::pods::{
 /// A hook that used up the grace period leaves the container this long to end by itself.
 const AFTER_HOOK: Duration = Duration::from_secs(2);
 
+/// How long a pod whose object was removed by force may take to end, in seconds.
+const AFTER_REMOVAL: i64 = 1;
+
 /// A pod on its way out.
 #[derive(Debug)]
 pub(super) struct Stopping {
@@ -66,7 +69,9 @@ impl Worker {
 
     fn grace_seconds(&self) -> i64 {
         let spec = self.pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
-        self.pod.metadata.deletion_grace_period_seconds.or(spec).unwrap_or(30)
+        let grace = self.pod.metadata.deletion_grace_period_seconds.or(spec).unwrap_or(30);
+        // Once its object is gone, another pod may take its place at any moment.
+        if self.deleted { grace.min(AFTER_REMOVAL) } else { grace }
     }
 
     /// Ends a running container: hook, signal, and after the grace period the kill. Its end comes
