@@ -1,5 +1,7 @@
 //! A Kubernetes namespace for one test in a shared lab.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::wait::{check, eventually};
@@ -111,13 +113,18 @@ impl<'lab> Namespace<'lab> {
         addresses
     }
 
-    /// Waits until `service` has `count` ready endpoints in Endpoints and EndpointSlices alike.
+    /// Waits until `service` has `count` ready addresses in Endpoints and EndpointSlices alike, and
+    /// returns them with their ports.
     #[track_caller]
     pub fn wait_endpoints(&self, service: &str, count: usize) -> Vec<String> {
         eventually(&format!("{count} endpoints of {service}"), || {
             let endpoints = self.endpoints(service);
             let slices = self.slice_addresses(service);
-            check(endpoints.len() == count && slices.len() == count, &(&endpoints, &slices))?;
+            let address = |endpoint: &String| {
+                endpoint.rsplit_once(':').map(|(address, _)| address.to_owned())
+            };
+            let addresses: BTreeSet<_> = endpoints.iter().filter_map(address).collect();
+            check(addresses.len() == count && slices.len() == count, &(&endpoints, &slices))?;
             Ok(endpoints)
         })
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cargo::{build, root};
+use crate::cargo::{PORTOLAN, PROBE, build, root};
 use crate::lab::{Lab, output};
 use crate::show;
 use crate::steps::Steps;
@@ -40,11 +40,8 @@ struct Measured {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut steps = Steps::default();
     let (portolan, probe) = steps.run("building portolan with optimisations", |step| {
-        let portolan = build("portolan", "portolan", "release", |count, name| {
+        let [portolan, probe] = build([PORTOLAN, PROBE], "release", |count, name| {
             step.note(format!("crate {count}: {name}"))
-        })?;
-        let probe = build("portolan-tests", "portolan-probe", "release", |_, name| {
-            step.note(name.to_owned())
         })?;
         Ok(((portolan, probe), "portolan and the load generator are built".into()))
     })?;

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {
@@ -41,23 +41,43 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds the executable `name` of `package` and returns its path; `report` hears of every crate built.
+/// An executable of the workspace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) package: &'static str,
+    pub(crate) name: &'static str,
+}
+
+pub(crate) const PORTOLAN: Program = Program { package: "portolan", name: "portolan" };
+/// The tests' clients, and the load generator.
+pub(crate) const PROBE: Program = Program { package: "portolan-tests", name: "portolan-probe" };
+
+/// Builds executables and returns their paths; `report` hears of every crate built.
+///
+/// With `PORTOLAN_BIN`, that file is taken for `portolan`, which is then not built.
 ///
 /// # Errors
 /// What the compiler said.
-pub(crate) fn build(
-    package: &str,
-    name: &str,
+pub(crate) fn build<const N: usize>(
+    programs: [Program; N],
     profile: &str,
     mut report: impl FnMut(usize, &str),
-) -> Result<PathBuf> {
-    let mut child = cargo()
-        .args(["build", "--package", package, "--bin", name, "--profile", profile])
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting cargo")?;
+) -> Result<[PathBuf; N]> {
+    let given = std::env::var_os("PORTOLAN_BIN").map(PathBuf::from);
+    let mut paths: [Option<PathBuf>; N] =
+        programs.map(|program| given.clone().filter(|_| program.name == PORTOLAN.name));
+    let mut command = cargo();
+    command.args(["build", "--profile", profile, "--message-format=json-render-diagnostics"]);
+    for (program, path) in programs.iter().zip(&paths) {
+        if path.is_none() {
+            command.args(["--package", program.package, "--bin", program.name]);
+        }
+    }
+    if paths.iter().all(Option::is_some) {
+        return Ok(paths.map(Option::unwrap_or_default));
+    }
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting cargo")?;
     let errors = child.stderr.take().context("cargo's standard error")?;
     let errors = std::thread::spawn(move || {
         BufReader::new(errors)
@@ -66,7 +86,6 @@ pub(crate) fn build(
             .collect::<Vec<_>>()
             .join("\n")
     });
-    let mut executable = None;
     let mut count = 0;
     for line in BufReader::new(child.stdout.take().context("cargo's standard output")?).lines() {
         let message: serde_json::Value = serde_json::from_str(&line?).unwrap_or_default();
@@ -78,16 +97,18 @@ pub(crate) fn build(
             count += 1;
             report(count, target);
         }
-        if let (true, Some(path)) = (target == name, message["executable"].as_str()) {
-            executable = Some(PathBuf::from(path));
+        let Some(executable) = message["executable"].as_str() else { continue };
+        for (program, path) in programs.iter().zip(&mut paths) {
+            if program.name == target {
+                *path = Some(executable.into());
+            }
         }
     }
     let status = child.wait()?;
     let errors = errors.join().unwrap_or_default();
-    if !status.success() {
-        bail!("building {name} failed:\n{errors}");
-    }
-    executable.with_context(|| format!("cargo built no executable {name}"))
+    ensure!(status.success(), "the build failed:\n{errors}");
+    ensure!(paths.iter().all(Option::is_some), "cargo built no executable");
+    Ok(paths.map(Option::unwrap_or_default))
 }
 
 fn words(command: &Command) -> String {

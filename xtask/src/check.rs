@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::cargo::{build, cargo, root, run};
+use crate::cargo::{PORTOLAN, build, cargo, root, run};
 use crate::steps::{seconds, style};
 
 /// The profile of the binary that the end-to-end tests drive.
@@ -68,7 +68,7 @@ pub(crate) fn test(arguments: &TestArguments) -> Result<()> {
         ]))?;
     }
     step("build", &format!("portolan, profile {TESTED_PROFILE}"));
-    let portolan = build("portolan", "portolan", TESTED_PROFILE, |_, _| {})?;
+    let [portolan] = build([PORTOLAN], TESTED_PROFILE, |_, _| {})?;
     step("end to end", "labs of several nodes, the real kubectl, packets and DNS");
     eprintln!(
         "  (after {} of formatting, lints, unit tests and building)",

@@ -75,13 +75,19 @@ fn steady<'lab>(lab: &'lab Lab, name: &str) -> Namespace<'lab> {
 
 /// Kills `component` everywhere, waits until it is back, and shows that what happens next is heard.
 fn killed(component: &str) {
+    killed_by(component, |lab| {
+        lab.portolan(&["lab", "restart", "--kill", component]).ok();
+    });
+}
+
+fn killed_by(component: &str, kill: impl Fn(&Lab)) {
     let Some(lab) = Lab::start(&Options::new("kill")) else { return };
     let namespace = steady(&lab, "restarts");
     let uids =
         namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]).ok().stdout;
     let clients = Clients::start(&namespace);
     for round in 0..2 {
-        lab.portolan(&["lab", "restart", "--kill", component]).ok();
+        kill(&lab);
         eventually("the API answers", || {
             let ready = lab.kubectl(&["get", "--raw", "/readyz"]);
             check(ready.succeeded(), &ready.stderr)
@@ -142,5 +148,46 @@ fn killing_the_node_agents_loses_nothing() {
 
 #[test]
 fn killing_the_dns_loses_nothing() {
-    killed("dns");
+    // One pod after the other, each while the other serves; both at once can only be asked in vain.
+    killed_by("dns", |lab| {
+        for pod in dns_pods(lab) {
+            lab.portolan(&["lab", "restart", "--kill", &format!("dns@{}", pod.1)]).ok();
+            lab.kubectl(&[
+                "wait",
+                "-n",
+                "kube-system",
+                "--for=condition=Ready",
+                "--timeout=90s",
+                "pod",
+                &pod.0,
+            ])
+            .ok();
+        }
+    });
+}
+
+/// The DNS pods and their nodes.
+fn dns_pods(lab: &Lab) -> Vec<(String, String)> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
+    let listed = lab
+        .kubectl(&["get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "-o", path])
+        .ok();
+    let pods: Vec<_> = listed
+        .lines()
+        .iter()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(pod, node)| (pod.into(), node.into()))
+        .collect();
+    assert!(pods.len() >= 2, "one DNS pod cannot stand in for another: {listed}");
+    pods
+}
+
+#[test]
+fn dns_comes_back_after_all_of_it_was_killed() {
+    let Some(lab) = Lab::start(&Options::new("alldns").with(&["--workers", "1"])) else { return };
+    let killed = lab.portolan(&["lab", "restart", "--kill", "dns"]).ok();
+    eventually("the DNS answers again", || {
+        let answer = lab.dig("worker-1", &["+short", "kubernetes.default.svc.cluster.local"]);
+        check(answer.text() == "10.96.0.1", &(&killed.stdout, &answer.stdout))
+    });
 }

@@ -1,12 +1,14 @@
 //! The demo's moving part: a pod is deleted under traffic, and everything follows.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::lab::Lab;
@@ -30,10 +32,10 @@ pub(crate) struct Replaced {
 /// An EndpointSlice as it was at a time: ready addresses by pod.
 type Ready = (Instant, BTreeMap<String, String>);
 
-pub(crate) fn pod_replaced(lab: &Lab) -> Result<Replaced> {
+pub(crate) fn pod_replaced(lab: &Lab, probe: &Path) -> Result<Replaced> {
     show::heading("A pod goes, everything follows");
-    show::prose("50 requests a second from outside to worker-1:30002, while blue-1 is deleted:");
-    let traffic = Traffic::start(lab)?;
+    show::prose("100 requests a second from outside to worker-1:30002, while blue-1 is deleted:");
+    let traffic = Traffic::start(lab, probe)?;
     let (mut watch, slices) = watch(lab)?;
     let (_, before) = slices.recv_timeout(LIMIT).context("no EndpointSlice of blue")?;
     let old = before.get("blue-1").context("blue-1 is not ready")?.clone();
@@ -56,10 +58,13 @@ pub(crate) fn pod_replaced(lab: &Lab) -> Result<Replaced> {
     let _ = watch.kill();
     let _ = watch.wait();
     std::thread::sleep(Duration::from_millis(500));
-    let (answers, lost) = traffic.stop()?;
-    let requests = answers.values().sum::<usize>() + lost;
+    let seen = traffic.stop()?;
+    let (requests, lost) = (seen.answered + seen.failed, seen.failed);
     at(deleted.elapsed(), &format!("{requests} requests, {lost} lost; answered by"));
-    show::bars(&answers.into_iter().collect::<Vec<_>>());
+    show::bars(&seen.bodies.into_iter().collect::<Vec<_>>());
+    for failure in seen.failures {
+        show::prose(&format!("  lost: {failure}"));
+    }
     Ok(Replaced { withdrawn, back, requests, lost })
 }
 
@@ -132,14 +137,22 @@ fn resolve(lab: &Lab, name: &str, expected: &str) -> Result<String> {
     }
 }
 
-/// curl, fifty times a second, until it is stopped.
+/// What the probe saw.
+#[derive(Deserialize)]
+struct Seen {
+    answered: usize,
+    failed: usize,
+    failures: Vec<String>,
+    bodies: BTreeMap<String, usize>,
+}
+
+/// Requests from outside to a node port, a hundred a second, until they are stopped.
 struct Traffic {
     child: Child,
-    output: std::thread::JoinHandle<(String, String)>,
 }
 
 impl Traffic {
-    fn start(lab: &Lab) -> Result<Self> {
+    fn start(lab: &Lab, probe: &Path) -> Result<Self> {
         let node = lab.kubectl(&[
             "get",
             "node",
@@ -147,42 +160,22 @@ impl Traffic {
             "-o",
             "jsonpath={.status.addresses[0].address}",
         ])?;
-        let urls = format!("http://{node}:30002/hostname?[1-100000]");
-        // Closing the shell's input ends curl, whatever stands between us and it.
-        let mut words = vec!["sh", "-c", r#"curl "$@" </dev/null & read -r _; kill $!"#, "sh"];
-        words.extend(["-sS", "--no-buffer", "--fail", "--rate", "50/s", "--max-time", "5"]);
-        words.extend(["-H", "Connection: close", "-w", "\n", &urls]);
-        let mut child = lab
-            .exec_command("outside", &words)
+        let door = format!("{node}:30002");
+        let probe = probe.to_str().context("the target directory's path is not UTF-8")?;
+        let child = lab
+            .exec_command("outside", &[probe, "requests", &door, "--interval-ms", "10"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
-            .context("starting curl")?;
-        let mut stdout = child.stdout.take().context("curl's output")?;
-        let mut stderr = child.stderr.take().context("curl's output")?;
-        let output = std::thread::spawn(move || {
-            let errors = std::thread::spawn(move || {
-                let mut text = String::new();
-                let _ = stderr.read_to_string(&mut text);
-                text
-            });
-            let mut text = String::new();
-            let _ = stdout.read_to_string(&mut text);
-            (text, errors.join().unwrap_or_default())
-        });
-        Ok(Self { child, output })
+            .context("starting the requests")?;
+        Ok(Self { child })
     }
 
-    /// How often each pod answered, and how many requests were lost.
-    fn stop(mut self) -> Result<(BTreeMap<String, usize>, usize)> {
-        drop(self.child.stdin.take());
-        self.child.wait()?;
-        let (stdout, stderr) = self.output.join().unwrap_or_default();
-        let mut answers = BTreeMap::new();
-        for line in stdout.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            *answers.entry(line.to_owned()).or_insert(0) += 1;
-        }
-        Ok((answers, stderr.lines().filter(|line| line.starts_with("curl: (")).count()))
+    /// Ends the requests by closing their input.
+    fn stop(self) -> Result<Seen> {
+        let output = self.child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let summary = text.lines().last().context("the requests said nothing")?;
+        serde_json::from_str(summary).with_context(|| format!("the requests said {summary:?}"))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::cargo::{build, root};
+use crate::cargo::{PORTOLAN, PROBE, build, root};
 use crate::lab::Lab;
 use crate::show;
 use crate::steps::{Steps, seconds, style};
@@ -29,12 +29,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     println!("the API server, the controllers, the proxies and the DNS are this program's own.\n");
     let mut steps = Steps::default();
-    let portolan = steps.run("building portolan (some minutes the first time)", |step| {
-        let path = build("portolan", "portolan", crate::check::TESTED_PROFILE, |count, name| {
-            step.note(format!("building portolan: crate {count}, {name}"));
+    let [portolan, probe] =
+        steps.run("building portolan (some minutes the first time)", |step| {
+            let paths = build([PORTOLAN, PROBE], crate::check::TESTED_PROFILE, |count, name| {
+                step.note(format!("building portolan: crate {count}, {name}"));
+            })?;
+            Ok((paths, "portolan is built".to_owned()))
         })?;
-        Ok((path, "portolan is built".to_owned()))
-    })?;
     let begun = Instant::now();
     let lab = steps.run("starting a lab: control-plane, worker-1, worker-2", |_| {
         let lab = Lab::up(&portolan, &arguments.name, &["--workers", "2"])?;
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     scenes::node_port(&lab)?;
     scenes::external_ip(&lab)?;
     scenes::names(&lab)?;
-    let replaced = follow::pod_replaced(&lab)?;
+    let replaced = follow::pod_replaced(&lab, &probe)?;
     let shown = begun.elapsed();
 
     show::heading("Summary");
