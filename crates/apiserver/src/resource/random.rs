@@ -99,7 +99,7 @@ impl Dice {
         let chance = if depth < 2 { 2 } else { 2 + found.fields.len() / 6 };
         for field in found.fields {
             let identity = depth == 0 && matches!(field.name, "kind" | "apiVersion");
-            if !identity && (field.required || self.below(chance) == 0) {
+            if !identity && self.below(chance) == 0 {
                 let value = if self.below(12) == 0 {
                     Value::Null
                 } else {

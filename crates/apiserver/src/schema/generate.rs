@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::hints;
 use super::roots::ROOTS;
-use super::{Lists, Patch};
+use super::Lists;
 use crate::resource::value::ValueExt;
 
 const PREFIX: &str = "#/components/schemas/";
@@ -58,9 +58,45 @@ fn type_of(schema: &Value, atomic_map: bool) -> String {
     }
 }
 
+/// Columns of the generated file: it is a table, read by field rather than by line.
+const WIDTH: usize = 150;
+
+/// Joins entries to lines of that width.
+fn fill(entries: &[String]) -> String {
+    let mut out = String::new();
+    let mut line = String::new();
+    for entry in entries {
+        if !line.is_empty() && line.len() + entry.len() + 5 > WIDTH {
+            writeln!(out, "    {line}").unwrap();
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(entry);
+    }
+    if !line.is_empty() {
+        writeln!(out, "    {line}").unwrap();
+    }
+    out
+}
+
+fn field(short: &str, name: &str, schema: &Value) -> String {
+    let atomic_map = hints::ATOMIC_MAPS.contains(&(short, name));
+    let kind = type_of(schema, atomic_map).replace("Type::", "T::");
+    let hint = hints::FIELDS.iter().find(|h| h.0 == short && h.1 == name);
+    let Some((_, _, patch, lists)) = hint else { return format!("f({name:?}, {kind}),") };
+    let lists = match lists {
+        Lists::Map(keys) => format!("Lists::Map(&{keys:?})"),
+        other => format!("Lists::{other:?}"),
+    };
+    format!("Field {{ name: {name:?}, kind: {kind}, patch: Patch::{patch:?}, lists: {lists} }},")
+}
+
 fn generated() -> String {
-    let settings = SchemaSettings::default()
-        .with(|s| s.definitions_path = PREFIX.trim_start_matches('#').trim_end_matches('/').into());
+    let settings = SchemaSettings::default().with(|s| {
+        s.definitions_path = PREFIX.trim_start_matches('#').trim_end_matches('/').into();
+    });
     let mut generator = settings.into_generator();
     let roots: Vec<Value> =
         ROOTS.iter().map(|root| Value::from((root.add)(&mut generator))).collect();
@@ -68,54 +104,46 @@ fn generated() -> String {
         generator.take_definitions(true).into_iter().collect();
 
     let mut out = String::from(
-        "//! What the kinds of this server hold, field by field. Written by `generate.rs`; do not edit.\n\nuse super::{Field, Lists, Patch, Struct, Type};\n",
+        "//! What the kinds of this server hold, field by field. Written by `generate.rs`; do not edit.\n\n\
+         use super::{Field, Lists, Patch, Struct, Type as T};\n\n\
+         const fn f(name: &'static str, kind: T) -> Field {\n    Field::new(name, kind)\n}\n\n",
     );
     for (name, schema) in &definitions {
         if leaf(name).is_some() {
             continue;
         }
         let short = name.rsplit('.').next().unwrap_or_default();
-        let required: Vec<&str> = schema.texts("required");
         let atomic = hints::ATOMIC_STRUCTS.contains(&short);
-        writeln!(out, "\nstatic {}: Struct = Struct {{\n    name: \"{name}\",\n    atomic: {atomic},\n    fields: &[", constant(name)).unwrap();
-        for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
-            let atomic_map = hints::ATOMIC_MAPS.contains(&(short, field.as_str()));
-            let kind = type_of(schema, atomic_map);
-            let hint = hints::FIELDS.iter().find(|h| h.0 == short && h.1 == field);
-            let (patch, lists) = hint.map_or((Patch::Replace, Lists::Atomic), |h| (h.2, h.3));
-            let required = required.contains(&field.as_str());
-            if required || hint.is_some() {
-                let lists = match lists {
-                    Lists::Map(keys) => format!("Lists::Map(&{keys:?})"),
-                    other => format!("Lists::{other:?}"),
-                };
-                writeln!(out, "        Field {{ name: \"{field}\", kind: {kind}, required: {required}, patch: Patch::{patch:?}, lists: {lists} }},").unwrap();
-            } else {
-                writeln!(out, "        Field::plain(\"{field}\", {kind}),").unwrap();
-            }
-        }
-        writeln!(out, "    ],\n}};").unwrap();
-    }
-    writeln!(out, "\n/// `(group, version, kind, struct)` of every kind that can stand in a request's body.\npub(super) static KINDS: &[(&str, &str, &str, &Struct)] = &[").unwrap();
-    for (root, schema) in ROOTS.iter().zip(&roots) {
-        let name = schema.text("$ref").trim_start_matches(PREFIX).to_owned();
+        let fields: Vec<String> = schema["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, schema)| field(short, name, schema))
+            .collect();
         writeln!(
             out,
-            "    ({:?}, {:?}, {:?}, &{}),",
-            root.group,
-            root.version,
-            root.kind,
-            constant(&name)
+            "static {}: Struct = Struct {{ name: {name:?}, atomic: {atomic}, fields: &[\n{}] }};",
+            constant(name),
+            fill(&fields)
         )
         .unwrap();
     }
-    writeln!(out, "];").unwrap();
+    let kinds: Vec<String> = ROOTS
+        .iter()
+        .zip(&roots)
+        .map(|(root, schema)| {
+            let name = schema.text("$ref").trim_start_matches(PREFIX);
+            format!("({:?}, {:?}, {:?}, &{}),", root.group, root.version, root.kind, constant(name))
+        })
+        .collect();
+    writeln!(
+        out,
+        "\n/// `(group, version, kind, struct)` of every kind that can stand in a request's body.\n\
+         pub(super) static KINDS: &[(&str, &str, &str, &Struct)] = &[\n{}];",
+        fill(&kinds)
+    )
+    .unwrap();
     out
-}
-
-/// Compares without white space: rustfmt has its own view of that.
-fn dense(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && *c != ',').collect()
 }
 
 #[test]
@@ -126,7 +154,7 @@ fn types_are_up_to_date() {
         std::fs::write(path, &fresh).unwrap();
     }
     let stored = std::fs::read_to_string(path).unwrap();
-    assert!(dense(&stored) == dense(&fresh), "run UPDATE_SCHEMA=1 cargo test schema::generate");
+    assert!(stored == fresh, "run UPDATE_SCHEMA=1 cargo test schema::generate");
 }
 
 #[test]
@@ -134,16 +162,12 @@ fn every_hint_names_a_field() {
     let text = generated();
     for (name, field, ..) in hints::FIELDS {
         assert!(text.contains(&format!(".{name}\"")), "{name}");
-        assert!(text.contains(&format!("name: \"{field}\"")), "{name}.{field}");
+        assert!(text.contains(&format!("name: {field:?}")), "{name}.{field}");
     }
     for (name, field) in hints::ATOMIC_MAPS {
-        assert!(
-            text.contains(&format!("plain(\"{field}\", Type::AtomicMap"))
-                || text.contains("AtomicMap"),
-            "{name}.{field}"
-        );
+        assert!(text.contains(&format!("f({field:?}, T::AtomicMap(")), "{name}.{field}");
     }
     for name in hints::ATOMIC_STRUCTS {
-        assert!(text.contains(&format!(".{name}\",\n    atomic: true")), "{name}");
+        assert!(text.contains(&format!(".{name}\", atomic: true")), "{name}");
     }
 }

@@ -7,6 +7,7 @@ mod generate;
 #[cfg(test)]
 mod hints;
 pub(crate) mod roots;
+#[rustfmt::skip] // a generated table
 mod types;
 
 pub use decode::{DecodeError, Decoded, FieldValidation, check_fields, decode, prune};
@@ -48,7 +49,6 @@ pub(crate) struct Struct {
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) kind: Type,
-    pub(crate) required: bool,
     pub(crate) patch: Patch,
     pub(crate) lists: Lists,
 }
@@ -77,8 +77,8 @@ pub(crate) enum Lists {
 }
 
 impl Field {
-    const fn plain(name: &'static str, kind: Type) -> Self {
-        Self { name, kind, required: false, patch: Patch::Replace, lists: Lists::Atomic }
+    const fn new(name: &'static str, kind: Type) -> Self {
+        Self { name, kind, patch: Patch::Replace, lists: Lists::Atomic }
     }
 }
 
