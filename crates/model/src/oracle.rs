@@ -156,7 +156,8 @@ fn decide(desired: &Desired, packet: &Packet, key: FrontendKey, frontend: &Front
 /// delivered.
 fn masquerade(desired: &Desired, packet: &Packet, frontend: &Frontend, backend: &Backend) -> bool {
     let view = &desired.view;
-    if packet.source == backend.address || packet.source.is_loopback() {
+    let itself = packet.source == backend.address && desired.is_local_backend(&packet.source);
+    if itself || packet.source.is_loopback() {
         return true;
     }
     if view.masquerade_all && desired.is_cluster_ip(&packet.destination) {
