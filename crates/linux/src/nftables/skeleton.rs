@@ -31,8 +31,13 @@ pub fn run_nft(text: &str) -> Result<(), NftError> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().filter(|line| line.contains("Error")).take(5).collect::<Vec<_>>();
-    Err(NftError::Refused(said.join("; ")))
+    let errors: Vec<_> = said.lines().filter(|line| line.contains("Error")).take(5).collect();
+    if errors.is_empty() {
+        // It did not come as far as an error of its own.
+        let first = said.lines().next().unwrap_or_default();
+        return Err(NftError::Refused(format!("{}: {first}", output.status)));
+    }
+    Err(NftError::Refused(errors.join("; ")))
 }
 
 /// Removes a table with all it holds; one that is not there is no error.
