@@ -1,5 +1,10 @@
 //! The node half of Portolan: what runs on every machine of a cluster.
+//!
+//! Everything here follows the API server and acts on this node's kernel; nothing but status and
+//! events is written back.
 
 pub mod agent;
 pub mod dns;
 pub mod pods;
+pub mod proxy;
+pub mod reflect;

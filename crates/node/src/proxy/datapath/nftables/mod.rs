@@ -1,0 +1,230 @@
+//! Mode `nftables`: see README.md in this folder for the layout and the way of a packet.
+
+mod classes;
+mod ids;
+mod layout;
+mod observe;
+mod plane;
+mod render;
+mod sync;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use portolan_linux::netlink::Socket;
+use portolan_linux::nftables::{Batch, Reader, delete_table, run_nft};
+use portolan_linux::sysctl;
+use portolan_model::frontend::Family;
+use portolan_model::node_view::NodePortAddresses;
+use portolan_model::{Changes, Desired};
+
+use super::{Applied, ApplyError, Capabilities, Datapath, Observed, Scope};
+use layout::{AFFINITY, Number, TABLE, table_family};
+use plane::{Plane, Writer};
+use render::Skeleton;
+
+/// Lets addresses of 127.0.0.0/8 be routed, which node ports on 127.0.0.1 need; the rules of
+/// `loopback_in` and `loopback_out` keep them on the node.
+const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
+
+/// The nftables datapath of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Nftables {
+    socket: Socket,
+    planes: Vec<Plane>,
+    /// What the kernel held after our own last change.
+    seen: Option<Seen>,
+    loopback: bool,
+}
+
+/// How the kernel's tables looked after our last change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    generation: u32,
+    /// The text of the rules, and the fingerprint of what the kernel made of it.
+    text: String,
+    fingerprints: Vec<u64>,
+}
+
+impl Nftables {
+    /// Opens the datapath; nothing is changed yet.
+    pub fn open() -> Result<Self, ApplyError> {
+        let writable = |value: String| sysctl::set(ROUTE_LOCALNET, &value).is_ok();
+        let loopback = sysctl::get(ROUTE_LOCALNET).is_ok_and(writable);
+        Ok(Self { socket: Socket::netfilter()?, planes: vec![], seen: None, loopback })
+    }
+
+    fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, ApplyError> {
+        let mut text = String::new();
+        for plane in &mut self.planes {
+            let after = changes
+                .pools
+                .iter()
+                .filter_map(|(key, change)| Some((key, change.after.as_ref()?)));
+            let new = plane.missing_classes(after)?;
+            if !new.is_empty() {
+                text += &skeleton(desired, plane.family).more_classes(&new);
+            }
+        }
+        let grew = !text.is_empty();
+        if grew {
+            run_nft(&text)?;
+        }
+        let mut batch = Batch::new(&mut self.socket);
+        for plane in &mut self.planes {
+            let mut writer = Writer { batch: &mut batch, family: plane.family };
+            plane.follow(desired, changes, &mut writer)?;
+        }
+        let writes = batch.commit()?;
+        self.purge_affinity()?;
+        self.look(desired, grew)?;
+        Ok(writes)
+    }
+
+    /// Notes how the kernel's tables look now, so that a change by others can be told.
+    fn look(&mut self, desired: &Desired, rules_changed: bool) -> Result<(), ApplyError> {
+        let generation = Reader::new(&mut self.socket).generation()?;
+        match &mut self.seen {
+            Some(seen) if !rules_changed => seen.generation = generation,
+            _ => {
+                let text = self.text(desired);
+                let fingerprints = self.fingerprints()?;
+                self.seen = Some(Seen { generation, text, fingerprints });
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, desired: &Desired) -> String {
+        let parts = self.planes.iter();
+        parts.map(|plane| skeleton(desired, plane.family).text(plane.classes.all())).collect()
+    }
+
+    fn fingerprints(&mut self) -> Result<Vec<u64>, ApplyError> {
+        let mut reader = Reader::new(&mut self.socket);
+        let families = self.planes.iter().map(|plane| table_family(plane.family));
+        Ok(families
+            .map(|family| reader.rules_fingerprint(family, TABLE))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Forgets the clients that are kept on backends which left.
+    fn purge_affinity(&mut self) -> Result<(), ApplyError> {
+        for plane in &mut self.planes {
+            let gone = std::mem::take(&mut plane.forgotten);
+            if gone.is_empty() {
+                continue;
+            }
+            let family = table_family(plane.family);
+            let clients = Reader::new(&mut self.socket).elements(family, TABLE, AFFINITY)?;
+            for client in clients.iter() {
+                if !gone.contains(&Number::from_bytes(client.data).0) {
+                    continue;
+                }
+                let mut batch = Batch::new(&mut self.socket);
+                batch.delete(family, TABLE, AFFINITY, client.key, None);
+                match batch.commit() {
+                    // It ran out meanwhile.
+                    Err(error) if error.is_not_found() => {}
+                    other => drop(other?),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn skeleton(desired: &Desired, family: Family) -> Skeleton {
+    let view = &desired.view;
+    let of_family = |nets: &[IpNet]| -> Vec<IpNet> {
+        nets.iter().filter(|net| Family::of_net(net) == family).map(IpNet::trunc).collect()
+    };
+    let everything = match family {
+        Family::Ipv4 => "0.0.0.0/0",
+        Family::Ipv6 => "::/0",
+    };
+    let own =
+        |ips: &BTreeSet<IpAddr>| -> Vec<IpNet> { ips.iter().copied().map(IpNet::from).collect() };
+    let mut node_port_addresses = match &view.node_port_addresses {
+        NodePortAddresses::All => everything.parse().into_iter().collect(),
+        NodePortAddresses::Primary => of_family(&own(desired.own_addresses())),
+        NodePortAddresses::Within(nets) => of_family(nets),
+    };
+    let loopback = view.loopback_node_ports && family == Family::Ipv4;
+    if loopback {
+        node_port_addresses.extend("127.0.0.0/8".parse::<IpNet>());
+    }
+    Skeleton {
+        family,
+        pods: of_family(&view.cluster_cidrs),
+        node_port_addresses,
+        masquerade_all: view.masquerade_all,
+        masquerade_egress: view.masquerade_egress,
+        loopback,
+    }
+}
+
+impl Datapath for Nftables {
+    fn mode(&self) -> &'static str {
+        "nftables"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            loopback_node_ports: self.loopback,
+            session_affinity: true,
+            source_ranges: true,
+        }
+    }
+
+    fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
+        let start = Instant::now();
+        let result = match (scope, &self.seen) {
+            (Scope::Changed(changes), Some(_)) if !changes.own_addresses => {
+                self.follow(desired, changes).map(|writes| (writes, 0))
+            }
+            (_, seen) => {
+                let first = seen.is_none();
+                self.sync(desired).map(|writes| (writes, if first { 0 } else { writes }))
+            }
+        };
+        match result {
+            Ok((writes, mended)) => Ok(Applied { writes, mended, took: start.elapsed() }),
+            Err(error) => {
+                self.seen = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn may_have_drifted(&mut self) -> bool {
+        let Some(seen) = &self.seen else { return true };
+        let expected = seen.generation;
+        Reader::new(&mut self.socket).generation().is_ok_and(|generation| generation != expected)
+    }
+
+    fn observe(&mut self) -> Result<Observed, ApplyError> {
+        let mut observed = Observed::default();
+        for family in Family::BOTH {
+            observe::read(&mut Reader::new(&mut self.socket), family, &mut observed)?;
+        }
+        Ok(observed)
+    }
+
+    fn remove(&mut self) -> Result<(), ApplyError> {
+        let mut reader = Reader::new(&mut self.socket);
+        let guarded = reader.rules_fingerprint(table_family(Family::Ipv4), TABLE)? != 0;
+        if guarded && self.loopback {
+            // First the door, then its guard. Our own start opened it.
+            let _ = sysctl::set(ROUTE_LOCALNET, "0");
+        }
+        for family in Family::BOTH {
+            delete_table(table_family(family), TABLE)?;
+        }
+        self.planes.clear();
+        self.seen = None;
+        Ok(())
+    }
+}

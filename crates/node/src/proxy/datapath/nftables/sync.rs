@@ -1,0 +1,339 @@
+//! The full pass: read the tables back, take over what is good, mend the rest.
+//!
+//! The same code serves a first start on a clean host, the adoption of what an earlier process
+//! left, recovery from an error, and the mending of drift. Rules are replaced in place and all
+//! elements change in one transaction, so a Service that is right stays right at every moment.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hash};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use portolan_linux::netlink::NetlinkError;
+use portolan_linux::nftables::{Batch, Element, Elements, Reader, delete_table, run_nft};
+use portolan_linux::sysctl;
+use portolan_model::Desired;
+use portolan_model::frontend::{Action, Family, Frontend, FrontendKey, PoolKey, PortName};
+
+use super::classes::Classes;
+use super::ids::Ids;
+use super::layout::{
+    CHOOSE, Class, Number, Set, TABLE, read_frontend_key, read_ip, read_port, table_family,
+};
+use super::plane::{Placed, Plane, PoolState, Split, Writer, fitting};
+use super::{Nftables, ROUTE_LOCALNET};
+use crate::proxy::datapath::ApplyError;
+
+/// Everything that one family's table holds.
+struct Held {
+    sets: HashMap<Set, Elements>,
+    /// Whether every class has its entry, so that the rules need not be loaded for that.
+    classes_whole: bool,
+}
+
+impl Held {
+    fn of(&self, set: Set) -> impl Iterator<Item = Element<'_>> {
+        self.sets.get(&set).into_iter().flat_map(Elements::iter)
+    }
+}
+
+fn or_empty(result: Result<Elements, NetlinkError>) -> Result<Elements, ApplyError> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(Elements::default()),
+        other => Ok(other?),
+    }
+}
+
+impl Nftables {
+    /// Makes the tables match in full. Returns how many elements had to be written.
+    pub(super) fn sync(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
+        let mut held = Vec::new();
+        self.planes.clear();
+        for family in &desired.view.families {
+            let (plane, table) = self.adopt(desired, *family)?;
+            self.planes.push(plane);
+            held.push(table);
+        }
+        let loaded = self.load_rules(desired, &mut held)?;
+        let mut batch = Batch::new(&mut self.socket);
+        for (plane, held) in self.planes.iter().zip(&held) {
+            let mut writer = Writer { batch: &mut batch, family: plane.family };
+            let empty = Elements::default();
+            for set in Set::ALL {
+                mend(plane, desired, set, held.sets.get(&set).unwrap_or(&empty), &mut writer);
+            }
+        }
+        let writes = batch.commit()?;
+        self.look(desired, loaded)?;
+        Ok(writes)
+    }
+
+    /// Loads the rules unless the kernel has them already. Returns whether they were loaded.
+    fn load_rules(&mut self, desired: &Desired, held: &mut [Held]) -> Result<bool, ApplyError> {
+        let text = self.text(desired);
+        let fingerprints = self.fingerprints()?;
+        let right = self.seen.as_ref().is_some_and(|seen| {
+            seen.text == text
+                && seen.fingerprints == fingerprints
+                && held.iter().all(|table| table.classes_whole)
+        });
+        if !right && let Err(error) = run_nft(&text) {
+            if fingerprints.iter().all(|print| *print == 0) {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "the table in the kernel is of another make: it is replaced, and new connections may miss for a moment");
+            for (plane, table) in self.planes.iter().zip(held) {
+                delete_table(table_family(plane.family), TABLE)?;
+                table.sets.clear();
+            }
+            run_nft(&text)?;
+        }
+        // The rules that keep loopback addresses on the node are in place now, not before.
+        if desired.view.loopback_node_ports
+            && desired.view.families.contains(&Family::Ipv4)
+            && let Err(error) = sysctl::set(ROUTE_LOCALNET, "1")
+        {
+            tracing::warn!(%error, "node ports will not answer on 127.0.0.1");
+        }
+        Ok(!right)
+    }
+
+    /// Reads one table, and gives every pool the number that it has there.
+    fn adopt(&mut self, desired: &Desired, family: Family) -> Result<(Plane, Held), ApplyError> {
+        let table = table_family(family);
+        let mut reader = Reader::new(&mut self.socket);
+        let choose = or_empty(reader.elements(table, TABLE, CHOOSE))?;
+        let known = choose.iter().filter_map(|element| {
+            let number = u16::try_from(Number::from_bytes(element.key).0).ok()?;
+            Some((number, Class::of_chain(element.chain)?))
+        });
+        let mut held = Held { sets: HashMap::new(), classes_whole: false };
+        for set in Set::ALL {
+            held.sets.insert(set, or_empty(reader.elements(table, TABLE, set.name()))?);
+        }
+        let mut plane = Plane::new(family, Classes::adopt(known));
+        plane.missing_classes(desired.pools())?;
+        // Two more for refusing and dropping.
+        held.classes_whole = choose.len() == plane.classes.all().len() + 2;
+        let taken = Taken::read(desired, family, &held);
+        plane.ids = Ids::behind(&taken.used);
+        plane.fill(desired, taken, &Places::read(family, &held))?;
+        Ok((plane, held))
+    }
+}
+
+/// The numbers that the kernel's table gives to things that are still desired.
+#[derive(Default)]
+struct Taken {
+    pools: HashMap<PoolKey, u32>,
+    splits: HashMap<Arc<PortName>, u32>,
+    used: BTreeSet<u32>,
+}
+
+impl Taken {
+    fn read(desired: &Desired, family: Family, held: &Held) -> Self {
+        let mut taken = Self::default();
+        let mut claimed = BTreeSet::new();
+        let number = |element: &Element<'_>| Number::from_bytes(element.data);
+        let by_split = |set| -> HashMap<u32, Number> {
+            held.of(set)
+                .map(|element| (Number::from_bytes(element.key).id(), number(&element)))
+                .collect()
+        };
+        let (inside, outside) = (by_split(Set::Inside), by_split(Set::Outside));
+        for set in [Set::Frontends, Set::NodePorts] {
+            for element in held.of(set) {
+                let number = number(&element);
+                taken.used.insert(number.id());
+                let frontend = read_frontend_key(family, set, element.key)
+                    .and_then(|key| Some((key, desired.frontend(&key)?)));
+                let Some((key, frontend)) = frontend else { continue };
+                let pairs = if number.class() == Class::SPLIT {
+                    if frontend.inside != frontend.outside && claimed.insert(number.id()) {
+                        taken.splits.insert(frontend.port.clone(), number.id());
+                    }
+                    let id = number.id();
+                    [
+                        (frontend.inside, inside.get(&id).copied()),
+                        (frontend.outside, outside.get(&id).copied()),
+                    ]
+                } else {
+                    [(frontend.inside, Some(number)), (frontend.outside, Some(number))]
+                };
+                for (action, number) in pairs {
+                    taken.claim(&mut claimed, &key, frontend, action, number);
+                }
+            }
+        }
+        taken.used.extend(inside.values().chain(outside.values()).map(|number| number.id()));
+        taken.used.extend(inside.keys().chain(outside.keys()));
+        taken
+    }
+
+    fn claim(
+        &mut self,
+        claimed: &mut BTreeSet<u32>,
+        key: &FrontendKey,
+        frontend: &Frontend,
+        action: Action,
+        number: Option<Number>,
+    ) {
+        let (Action::Balance(scope), Some(number)) = (action, number) else { return };
+        if number.class() < Class::FIRST {
+            return;
+        }
+        let pool = PoolKey { port: frontend.port.clone(), family: key.family(), scope };
+        if !self.pools.contains_key(&pool) && claimed.insert(number.id()) {
+            self.pools.insert(pool, number.id());
+        }
+    }
+}
+
+/// Where the kernel's table has the backends of each pool.
+struct Places<'h> {
+    family: Family,
+    held: &'h Held,
+    /// Pool, index, and the element's number in the dump; sorted.
+    slots: HashMap<Set, Vec<(u32, u32, u32)>>,
+    kept: HashMap<u32, (IpAddr, u16)>,
+}
+
+impl<'h> Places<'h> {
+    fn read(family: Family, held: &'h Held) -> Self {
+        let sorted = |set| {
+            let keys = held.of(set).enumerate().map(|(number, element)| {
+                let index = Number::from_bytes(element.key.get(4..).unwrap_or_default()).0;
+                (Number::from_bytes(element.key).id(), index, number as u32)
+            });
+            let mut keys: Vec<_> = keys.collect();
+            keys.sort_unstable();
+            (set, keys)
+        };
+        let kept = held.of(Set::Kept).filter_map(|element| {
+            Some((Number::from_bytes(element.key).0, read_address(family, element.data)?))
+        });
+        let sets = [Set::EndpointsTcp, Set::EndpointsUdp, Set::EndpointsSctp, Set::Slots];
+        Self { family, held, slots: sets.map(sorted).into_iter().collect(), kept: kept.collect() }
+    }
+
+    fn of(&self, id: u32, pool: &PoolState) -> Vec<Placed> {
+        let set = pool.set();
+        let (Some(elements), Some(sorted)) = (self.held.sets.get(&set), self.slots.get(&set))
+        else {
+            return vec![];
+        };
+        let first = sorted.partition_point(|(pool, ..)| *pool < id);
+        let mine = sorted[first..].iter().take_while(|(pool, ..)| *pool == id);
+        mine.filter_map(|(_, index, number)| {
+            let data = elements.get(*number as usize).data;
+            let (address, label) = match pool.affinity {
+                None => (read_address(self.family, data)?, None),
+                Some(_) => {
+                    let label = Number::from_bytes(data);
+                    (*self.kept.get(&label.0)?, Some(label.class()))
+                }
+            };
+            Some(Placed { index: *index, address, label })
+        })
+        .collect()
+    }
+}
+
+fn read_address(family: Family, data: &[u8]) -> Option<(IpAddr, u16)> {
+    let (ip, rest) = read_ip(family, data)?;
+    Some((ip, read_port(rest)?))
+}
+
+impl Plane {
+    fn fill(
+        &mut self,
+        desired: &Desired,
+        taken: Taken,
+        places: &Places<'_>,
+    ) -> Result<(), ApplyError> {
+        let family = self.family;
+        self.pools.reserve(desired.pools().filter(|(key, _)| key.family == family).count());
+        for (key, pool) in desired.pools().filter(|(key, _)| key.family == family) {
+            let id = match taken.pools.get(key) {
+                Some(id) => *id,
+                None => self.ids.allocate().ok_or(ApplyError::TooManyPools)?,
+            };
+            let mut state = PoolState::new(id, key, pool);
+            let placed = if taken.pools.contains_key(key) { places.of(id, &state) } else { vec![] };
+            state.fill(fitting(pool), &placed);
+            self.pools.insert(key.clone(), state);
+        }
+        let mine = || desired.frontends().filter(|(key, _)| key.family() == family);
+        for (_, frontend) in mine().filter(|(_, frontend)| frontend.inside != frontend.outside) {
+            if self.splits.contains_key(&frontend.port) {
+                continue;
+            }
+            let id = match taken.splits.get(&frontend.port) {
+                Some(id) => *id,
+                None => self.ids.allocate().ok_or(ApplyError::TooManyPools)?,
+            };
+            let split: Split = self.split(&frontend.port, frontend, id);
+            self.splits.insert(frontend.port.clone(), split);
+        }
+        for (key, frontend) in mine() {
+            let number = self.number(frontend);
+            self.frontends.insert(*key, number);
+            if let Some(sources) = &frontend.sources {
+                self.guarded.insert(*key, sources.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what separates a set from what it should hold: first what is wrong goes, then what is
+/// missing comes, because intervals may not overlap.
+fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mut Writer<'_, '_>) {
+    let hasher = DefaultHashBuilder::default();
+    let hash = |key: &[u8], end: &[u8]| {
+        let mut state = hasher.build_hasher();
+        (key, end).hash(&mut state);
+        std::hash::Hasher::finish(&state)
+    };
+    let parts = |index: u32| {
+        let element = held.get(index as usize);
+        (element.key, element.key_end.unwrap_or_default())
+    };
+    let mut index = HashTable::with_capacity(held.len());
+    for number in 0..held.len() as u32 {
+        let (key, end) = parts(number);
+        index.insert_unique(hash(key, end), number, |number| {
+            let (key, end) = parts(*number);
+            hash(key, end)
+        });
+    }
+    let find = |key: &[u8], end: &[u8], data: &[u8]| {
+        let found = index.find(hash(key, end), |number| parts(*number) == (key, end));
+        found.copied().filter(|number| held.get(*number as usize).data == data)
+    };
+    let mut right = vec![false; held.len()];
+    if !held.is_empty() {
+        plane.elements(desired, set, |key, end, data| {
+            if let Some(number) = find(key, end, data) {
+                right[number as usize] = true;
+            }
+        });
+    }
+    for (element, right) in held.iter().zip(&right) {
+        match element.key_end {
+            _ if *right => {}
+            Some(end) => writer.delete_range(set, element.key, end),
+            None => writer.delete(set, element.key),
+        }
+    }
+    plane.elements(desired, set, |key, end, data| {
+        if held.is_empty() || find(key, end, data).is_none() {
+            if end.is_empty() {
+                writer.add(set, key, data)
+            } else {
+                writer.add_range(set, key, end)
+            }
+        }
+    });
+}

@@ -1,0 +1,34 @@
+//! The node's proxy: from the API server's Services to the kernel's tables.
+//!
+//! [`run`] follows the API server, derives what this node is to do, and has a datapath do it. When
+//! it stops, the kernel's state stays: connections and Services go on, and the next start adopts
+//! what is there.
+
+mod config;
+mod conntrack;
+pub mod datapath;
+mod explain;
+mod health;
+mod http;
+mod metrics;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+pub use config::ProxyConfig;
+pub use datapath::MODES;
+pub use explain::{ExplainError, Explanation, Query, explain};
+pub use reconcile::{Error, run};
+
+use datapath::{Datapath, ModeError};
+
+/// Removes everything that any mode of this proxy put into this network namespace.
+pub fn cleanup() -> Result<(), ModeError> {
+    for row in MODES.iter() {
+        let Some(open) = row.open else { continue };
+        let wrap = |source| ModeError::Open { mode: row.name, source };
+        let mut datapath: Box<dyn Datapath> = open().map_err(wrap)?;
+        datapath.remove().map_err(wrap)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! The loop: news → snapshot → desired → changes → datapath.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt};
+use hyper::StatusCode;
+use jiff::Timestamp;
+use kube::Client;
+use portolan_model::frontend::Action;
+use portolan_model::{Changes, Desired, Event, Snapshot};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::config::ProxyConfig;
+use super::conntrack;
+use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Scope};
+use super::health::{Checks, Health};
+use super::http::{self, TEXT, reply};
+use super::metrics::Metrics;
+use crate::reflect::{self, Heard, Interest, Update};
+
+/// The proxy cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: std::net::SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the datapath's thread failed")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+const INTEREST: Interest = Interest { nodes: true, names: false };
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// So much news is taken in before the kernel is told; it bounds how long a burst can delay it.
+const BURST: usize = 4096;
+
+/// What the datapath's thread works on; it travels there and back.
+struct Work {
+    snapshot: Snapshot,
+    desired: Desired,
+    datapath: Box<dyn Datapath>,
+    metrics: Arc<Metrics>,
+    /// The next pass looks at everything.
+    full: bool,
+}
+
+/// What one pass did.
+struct Pass {
+    result: Result<Option<Applied>, ApplyError>,
+    full: bool,
+    health_checks: bool,
+}
+
+/// Runs the proxy of this node until `shutdown`. The kernel's tables stay as they are then.
+///
+/// # Errors
+/// Only what no waiting mends: an unknown mode, a kernel that cannot do it, ports in use. Failures
+/// to reach the API server or to write to the kernel are retried for ever.
+pub async fn run(
+    client: Client,
+    config: ProxyConfig,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let mode = config.mode.clone();
+    let datapath = spawn_blocking(move || datapath::open(&mode)).await??;
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(Health::default());
+    let mut servers = serve(&config, datapath.mode(), &metrics, &health)?;
+    let view = config.view(datapath.capabilities().loopback_node_ports);
+    tracing::info!(mode = datapath.mode(), node = %view.name, "proxy starts");
+    let mut work = Work {
+        snapshot: Snapshot::default(),
+        desired: Desired::new(view),
+        datapath,
+        metrics: metrics.clone(),
+        full: true,
+    };
+    let mut news = reflect::watch(&client, INTEREST);
+    let mut heard = Heard::default();
+    let mut checks = Checks::default();
+    let mut triggers: Vec<Timestamp> = Vec::new();
+    let mut drift = interval(config.drift_period);
+    drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut retry = FIRST_RETRY;
+    let mut retry_at: Option<tokio::time::Instant> = None;
+    loop {
+        let waiting = retry_at;
+        let retry_due = async {
+            sleep_until(waiting?).await;
+            Some(())
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(first) = news.next() => {
+                let mut next = Some(first);
+                let mut count = 0;
+                while let Some(update) = next {
+                    heard.note(&update);
+                    take(update, &mut work.snapshot, &metrics, &mut triggers);
+                    count += 1;
+                    next = if count < BURST { news.next().now_or_never().flatten() } else { None };
+                }
+            }
+            _ = drift.tick(), if heard.everything(INTEREST) && retry_at.is_none() => {
+                if !work.datapath.may_have_drifted() {
+                    continue;
+                }
+                work.full = true;
+            }
+            Some(()) = retry_due => {}
+            Some(_) = servers.join_next() => continue,
+        }
+        let pending = work.full || work.snapshot.is_dirty();
+        if !heard.everything(INTEREST) || !pending {
+            continue;
+        }
+        health.queued();
+        if retry_at.is_some_and(|at| at > tokio::time::Instant::now()) {
+            continue;
+        }
+        let (returned, pass) = spawn_blocking(move || pass(work)).await?;
+        work = returned;
+        match pass.result {
+            Ok(applied) => {
+                let now = Timestamp::now();
+                retry = FIRST_RETRY;
+                retry_at = None;
+                health.updated(now);
+                note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
+                if pass.health_checks {
+                    checks.update(&work.desired.health_checks(), &health);
+                }
+            }
+            Err(error) => {
+                metrics.failures.inc();
+                tracing::error!(error = &error as &dyn std::error::Error, after = ?retry, "cannot bring the kernel up to date; trying again with everything");
+                work.full = true;
+                retry_at = Some(tokio::time::Instant::now() + retry);
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+    tracing::info!("proxy stops; Services go on working");
+    Ok(())
+}
+
+/// Takes in one piece of news.
+fn take(update: Update, snapshot: &mut Snapshot, metrics: &Metrics, triggers: &mut Vec<Timestamp>) {
+    match &update {
+        Update::Event { event, triggered } => {
+            match event {
+                Event::Service(_) | Event::ServiceDeleted(_) => metrics.service_changes.inc(),
+                Event::EndpointSlice(_) | Event::EndpointSliceDeleted(_) => {
+                    metrics.endpoint_changes.inc()
+                }
+                Event::Node(_) | Event::NodeDeleted(_) => 0,
+            };
+            triggers.extend(triggered);
+        }
+        Update::Disturbed(error) => {
+            tracing::warn!(%error, "lost the API server; Services stay as they are while trying again");
+        }
+        Update::Services(all) => tracing::debug!(count = all.len(), "heard of all Services"),
+        Update::EndpointSlices(all) => {
+            tracing::debug!(count = all.len(), "heard of all EndpointSlices")
+        }
+        Update::Nodes(all) => tracing::debug!(count = all.len(), "heard of all Nodes"),
+    }
+    update.apply_to(snapshot);
+    metrics.last_queued.set(seconds(Timestamp::now()));
+}
+
+fn seconds(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1000.0
+}
+
+/// One pass: runs on a thread that may block.
+fn pass(mut work: Work) -> (Work, Pass) {
+    let dirty = work.snapshot.take_dirty();
+    let changes = work.desired.update(&work.snapshot, &dirty);
+    let full = std::mem::take(&mut work.full);
+    let health_checks = changes.health_checks || full;
+    if !full && changes.is_empty() {
+        return (work, Pass { result: Ok(None), full, health_checks });
+    }
+    let scope = if full { Scope::Everything } else { Scope::Changed(&changes) };
+    let result = work.datapath.apply(&work.desired, scope);
+    if result.is_ok() && (full || conntrack::concerns(&changes)) {
+        forget_udp(&work, (!full).then_some(&changes));
+    }
+    (work, Pass { result: result.map(Some), full, health_checks })
+}
+
+fn forget_udp(work: &Work, changes: Option<&Changes>) {
+    let start = Instant::now();
+    match conntrack::sweep(&work.snapshot, &work.desired, changes) {
+        Ok(deleted) => {
+            work.metrics.conntrack_deleted.inc_by(deleted as u64);
+            work.metrics.conntrack_reconcile.observe(start.elapsed().as_secs_f64());
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "cannot clean up UDP connections; clients may go on sending to endpoints that are gone",
+        ),
+    }
+}
+
+fn note(
+    metrics: &Metrics,
+    desired: &Desired,
+    applied: Option<Applied>,
+    full: bool,
+    now: Timestamp,
+    triggers: &mut Vec<Timestamp>,
+) {
+    for trigger in triggers.drain(..) {
+        let took = now.duration_since(trigger).as_secs_f64();
+        metrics.network_programming.observe(took.max(0.0));
+    }
+    metrics.last_timestamp.set(seconds(now));
+    let Some(applied) = applied else { return };
+    metrics.synced(full, applied.took);
+    metrics.writes.inc_by(applied.writes as u64);
+    metrics.mended.inc_by(applied.mended as u64);
+    if applied.mended > 0 {
+        tracing::warn!(
+            entries = applied.mended,
+            "somebody changed our tables in the kernel; they are mended"
+        );
+    }
+    if full {
+        tracing::info!(writes = applied.writes, took = ?applied.took, "kernel is up to date");
+    } else {
+        tracing::debug!(writes = applied.writes, took = ?applied.took, "kernel is up to date");
+    }
+    let drops = |external| {
+        let all =
+            desired.frontends().filter(|(_, frontend)| frontend.kind.is_external() == external);
+        all.filter(|(_, frontend)| frontend.outside == Action::Drop).count()
+    };
+    if full || desired.frontends().len() < 4096 {
+        metrics.no_local_endpoints(drops(false), drops(true));
+    }
+}
+
+fn serve(
+    config: &ProxyConfig,
+    mode: &'static str,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+) -> Result<JoinSet<()>, Error> {
+    let mut servers = JoinSet::new();
+    let listen =
+        |address| http::listen(address).map_err(|source| Error::Listen { address, source });
+    if let Some(address) = config.metrics_bind_address {
+        let metrics = metrics.clone();
+        let health = health.clone();
+        servers.spawn(http::serve(
+            listen(address)?,
+            Arc::new(move |request| match request.uri().path() {
+                "/metrics" => metrics.page(request.headers()),
+                "/proxyMode" => reply(StatusCode::OK, TEXT, mode),
+                "/healthz" if health.is_healthy() => reply(StatusCode::OK, TEXT, "ok"),
+                "/healthz" => reply(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    TEXT,
+                    "not yet in step with the API server",
+                ),
+                _ => http::not_found(),
+            }),
+        ));
+    }
+    if let Some(address) = config.healthz_bind_address {
+        let (metrics, health) = (metrics.clone(), health.clone());
+        servers.spawn(http::serve(
+            listen(address)?,
+            Arc::new(move |request| health.answer(request.uri().path(), &metrics)),
+        ));
+    }
+    Ok(servers)
+}

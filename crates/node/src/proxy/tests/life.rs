@@ -1,0 +1,152 @@
+//! Restarts, drift, and the administrator's own tools.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Command;
+
+use portolan_model::Event;
+use portolan_model::object::Protocol;
+
+use super::lab::{Heard, Lab, connect};
+use super::*;
+
+fn nft(lab: &Lab, arguments: &[&str]) -> String {
+    let output = lab.node.run(|| Command::new("nft").args(arguments).output().unwrap());
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sticky() -> portolan_model::object::Service {
+    let mut service = blue();
+    service.affinity_seconds = Some(60);
+    service.name = portolan_model::object::ObjectName::new("default", "sticky");
+    service.cluster_ips = vec![[10, 96, 0, 10].into()];
+    service.external_ips = vec![];
+    service.ports.iter_mut().for_each(|port| port.node_port = port.node_port.map(|n| n + 10));
+    service
+}
+
+fn sticky_slice(pods: &[&str]) -> portolan_model::object::EndpointSlice {
+    let mut slice = slice(pods);
+    slice.name = portolan_model::object::ObjectName::new("default", "sticky-v4");
+    slice.service = Some(portolan_model::object::ObjectName::new("default", "sticky"));
+    slice
+}
+
+#[test]
+fn a_restart_loses_no_connection_and_changes_nothing() {
+    let lab = Lab::new();
+    let proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2", "10.244.1.3"]));
+    let stream =
+        lab.at(ip("10.244.0.2")).run(|| connect(ip("10.244.0.2"), to("10.96.0.9:80")).unwrap());
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut stream = stream;
+    assert!(lines.next().unwrap().unwrap().starts_with("10.244.1."));
+    drop(proxy);
+    writeln!(stream, "nobody is watching").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "nobody is watching");
+    assert!(matches!(
+        lab.dial(ip("10.244.0.3"), Protocol::Tcp, to("10.96.0.9:80")),
+        Heard::Answer { .. }
+    ));
+    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.3", "10.244.1.2"]));
+    assert_eq!(proxy.first.writes, 0, "adopted as it was");
+    writeln!(stream, "the next one is").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "the next one is");
+    assert_eq!(proxy.differences(), [""; 0]);
+}
+
+#[test]
+fn what_changed_between_two_lives_is_caught_up() {
+    let lab = Lab::new();
+    let mut events = with_pods(&["10.244.1.2", "10.244.1.3"]).to_vec();
+    events.extend([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.2"]))]);
+    drop(Proxy::start_with(&lab, view(), events));
+    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.3", "10.244.2.2"]));
+    assert_eq!(proxy.differences(), [""; 0]);
+    let (applied, _) =
+        proxy.hear([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.3"]))]);
+    assert!(applied.writes > 0);
+    assert_eq!(proxy.differences(), [""; 0]);
+}
+
+#[test]
+fn meddling_is_noticed_and_mended() {
+    let lab = Lab::new();
+    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
+    let works = || lab.dial(ip("10.244.0.2"), Protocol::Tcp, to("10.96.0.9:80")) != Heard::Silence;
+    let meddlers: [&[&str]; 6] = [
+        &["flush", "map", "ip", "portolan", "frontends"],
+        &["flush", "map", "ip", "portolan", "endpoints_tcp"],
+        &["flush", "chain", "ip", "portolan", "choose_1"],
+        &["flush", "map", "ip", "portolan", "choose"],
+        &["add", "element", "ip", "portolan", "cluster_ips", "{", "10.96.0.77", "}"],
+        &["flush", "ruleset"],
+    ];
+    for meddler in meddlers {
+        assert!(!proxy.datapath.may_have_drifted(), "before {meddler:?}");
+        nft(&lab, meddler);
+        assert!(proxy.datapath.may_have_drifted(), "after {meddler:?}");
+        let applied = proxy.everything();
+        assert!(works(), "after {meddler:?}");
+        assert_eq!(proxy.differences(), [""; 0], "after {meddler:?}");
+        assert!(!proxy.datapath.may_have_drifted());
+        let elements = !meddler.contains(&"chain") && !meddler.contains(&"choose");
+        assert_eq!(applied.mended > 0, elements, "{meddler:?}");
+    }
+    nft(&lab, &["add", "table", "ip", "somebody_elses"]);
+    assert!(proxy.datapath.may_have_drifted(), "looking is cheap");
+    assert_eq!(proxy.everything().mended, 0, "there was nothing to mend");
+}
+
+#[test]
+fn the_administrators_nft_lists_saves_and_restores_the_tables() {
+    let lab = Lab::new();
+    let mut events = with_pods(&["10.244.1.2", "10.244.0.2"]).to_vec();
+    events.push(Event::EndpointSlice(slice(&["fd00:10:244::2"])));
+    events.extend([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.3"]))]);
+    let mut local = sticky();
+    local.name = ObjectName::new("default", "balanced");
+    local.cluster_ips = vec![[10, 96, 0, 11].into()];
+    local.service_type = ServiceType::LoadBalancer;
+    local.external_traffic_policy = TrafficPolicy::Local;
+    local.load_balancer =
+        vec![LoadBalancerIngress { ip: [203, 0, 113, 1].into(), ip_mode: IpMode::Vip }];
+    local.load_balancer_source_ranges = vec!["198.51.100.0/24".parse().unwrap()];
+    local.ports.iter_mut().for_each(|port| port.node_port = port.node_port.map(|n| n + 10));
+    events.push(Event::Service(local));
+    let mut proxy = Proxy::start_with(&lab, view(), events);
+    assert!(matches!(
+        lab.dial(ip("10.244.0.2"), Protocol::Tcp, to("10.96.0.10:80")),
+        Heard::Answer { .. }
+    ));
+    let saved = nft(&lab, &["list", "ruleset"]);
+    for part in [
+        "map frontends",
+        "10.96.0.9 . tcp . 80",
+        "choose_1_keep_60",
+        "table ip6 portolan",
+        "203.0.113.1",
+    ] {
+        assert!(saved.contains(part), "{part} is not in:\n{saved}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("saved.nft");
+    std::fs::write(&file, &saved).unwrap();
+    nft(&lab, &["flush", "ruleset"]);
+    nft(&lab, &["-f", file.to_str().unwrap()]);
+    assert_eq!(proxy.differences(), [""; 0], "a restored backup is as good as the original");
+}
+
+#[test]
+fn cleanup_leaves_nothing() {
+    let lab = Lab::new();
+    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
+    let (datapath, node) = (&mut proxy.datapath, &lab.node);
+    node.run(|| datapath.remove().unwrap());
+    assert_eq!(nft(&lab, &["list", "ruleset"]), "");
+    assert_eq!(
+        node.run(|| portolan_linux::sysctl::get("net.ipv4.conf.all.route_localnet").unwrap()),
+        "0"
+    );
+    node.run(|| datapath.remove().unwrap());
+}

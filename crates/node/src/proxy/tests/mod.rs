@@ -1,0 +1,159 @@
+//! Real packets in network namespaces, against the model's oracle.
+
+mod affinity;
+mod lab;
+mod life;
+mod random;
+mod routes;
+
+use std::net::{IpAddr, SocketAddr};
+
+use portolan_model::frontend::Family;
+use portolan_model::node_view::NodePortAddresses;
+use portolan_model::object::*;
+use portolan_model::{Changes, Desired, Event, NodeView, Snapshot};
+
+use super::datapath::nftables::Nftables;
+use super::datapath::{Applied, Datapath, Scope};
+use lab::Lab;
+
+fn view() -> NodeView {
+    NodeView {
+        name: "node-0".into(),
+        families: Family::BOTH.to_vec(),
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()],
+        node_port_addresses: NodePortAddresses::All,
+        loopback_node_ports: true,
+        masquerade_all: false,
+        masquerade_egress: true,
+    }
+}
+
+/// A proxy without an API server: events in, kernel out.
+struct Proxy<'l> {
+    lab: &'l Lab,
+    snapshot: Snapshot,
+    desired: Desired,
+    datapath: Nftables,
+    /// What the first pass did.
+    first: Applied,
+}
+
+impl<'l> Proxy<'l> {
+    fn start(lab: &'l Lab) -> Self {
+        Self::start_with(lab, view(), [])
+    }
+
+    fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
+        let datapath = lab.node.run(|| Nftables::open().unwrap());
+        let mut proxy = Self {
+            lab,
+            snapshot: Snapshot::default(),
+            desired: Desired::new(view),
+            datapath,
+            first: Applied::default(),
+        };
+        events.into_iter().for_each(|event| proxy.snapshot.apply(event));
+        proxy.update();
+        proxy.first = proxy.everything();
+        proxy
+    }
+
+    fn update(&mut self) -> Changes {
+        let dirty = self.snapshot.take_dirty();
+        self.desired.update(&self.snapshot, &dirty)
+    }
+
+    fn everything(&mut self) -> Applied {
+        let (datapath, desired) = (&mut self.datapath, &self.desired);
+        self.lab.node.run(|| datapath.apply(desired, Scope::Everything)).unwrap()
+    }
+
+    /// Hears of events and follows them.
+    fn hear(&mut self, events: impl IntoIterator<Item = Event>) -> (Applied, Changes) {
+        events.into_iter().for_each(|event| self.snapshot.apply(event));
+        let changes = self.update();
+        let (datapath, desired) = (&mut self.datapath, &self.desired);
+        let applied =
+            self.lab.node.run(|| datapath.apply(desired, Scope::Changed(&changes))).unwrap();
+        (applied, changes)
+    }
+
+    /// Where the kernel differs from what it should hold.
+    fn differences(&mut self) -> Vec<String> {
+        self.datapath.observe().unwrap().differences(&self.desired)
+    }
+}
+
+/// The Service `blue`: 10.96.0.9:80 and fd00:10:96::9, TCP and UDP, node port 30002.
+fn blue() -> Service {
+    let port = |name: &str, protocol, node_port| ServicePort {
+        name: name.into(),
+        protocol,
+        port: 80,
+        node_port: Some(node_port),
+    };
+    Service {
+        name: ObjectName::new("default", "blue"),
+        service_type: ServiceType::NodePort,
+        cluster_ips: vec![[10, 96, 0, 9].into(), "fd00:10:96::9".parse().unwrap()],
+        headless: false,
+        external_name: None,
+        ports: vec![port("tcp", Protocol::Tcp, 30_002), port("udp", Protocol::Udp, 30_003)],
+        external_ips: vec!["192.0.2.10".parse().unwrap()],
+        load_balancer: vec![],
+        load_balancer_source_ranges: vec![],
+        internal_traffic_policy: TrafficPolicy::Cluster,
+        external_traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: None,
+        affinity_seconds: None,
+        publish_not_ready_addresses: false,
+        traffic_distribution: None,
+        foreign_proxy: false,
+    }
+}
+
+/// A slice of `blue`; an address's third number is its node's.
+fn slice(addresses: &[&str]) -> EndpointSlice {
+    let node = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.octets()[2].into(),
+        IpAddr::V6(ip) => ip.segments()[3],
+    };
+    let ipv6 = addresses.iter().any(|address| address.contains(':'));
+    let endpoint = |text: &&str| {
+        let address = text.parse().unwrap();
+        Endpoint {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            hostname: None,
+            node_name: Some(format!("node-{}", node(&address)).into()),
+            zone: None,
+            hints_for_zones: vec![],
+            hints_for_nodes: vec![],
+            pod: None,
+        }
+    };
+    let port =
+        |name: &str, protocol| EndpointPort { name: name.into(), protocol, port: Some(8080) };
+    EndpointSlice {
+        name: ObjectName::new("default", if ipv6 { "blue-v6" } else { "blue-v4" }),
+        service: Some(ObjectName::new("default", "blue")),
+        address_type: if ipv6 { AddressType::Ipv6 } else { AddressType::Ipv4 },
+        ports: vec![port("tcp", Protocol::Tcp), port("udp", Protocol::Udp)],
+        endpoints: addresses.iter().map(endpoint).collect(),
+    }
+}
+
+fn with_pods(addresses: &[&str]) -> [Event; 2] {
+    [Event::Service(blue()), Event::EndpointSlice(slice(addresses))]
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn to(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}

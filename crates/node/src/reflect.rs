@@ -1,0 +1,212 @@
+//! Following the API server: watches in, [`Update`]s out, trimmed at the edge.
+//!
+//! Whole API objects live only as long as it takes to trim them, so memory follows what the model
+//! keeps. Nothing is spawned: the stream makes progress while it is polled, and whoever is behind
+//! gets fewer, newer events.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::ready;
+
+use futures::stream::{BoxStream, SelectAll, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource};
+use portolan_model::object::{EndpointSlice, Node, ObjectName, Service};
+use portolan_model::{Event, Snapshot};
+use serde::de::DeserializeOwned;
+
+/// What a consumer wants to hear of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interest {
+    pub nodes: bool,
+    /// Keep what only names need: hostnames, pods, headless Services' slices.
+    pub names: bool,
+}
+
+/// News from the API server.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// One object changed.
+    Event {
+        event: Event,
+        /// When the change that led to this one happened (of slices, from the annotation
+        /// `endpoints.kubernetes.io/last-change-trigger-time`).
+        triggered: Option<Timestamp>,
+    },
+    /// All there is, after the watch began or had to begin again.
+    Services(Vec<Service>),
+    EndpointSlices(Vec<EndpointSlice>),
+    Nodes(Vec<Node>),
+    /// A watch failed; it is tried again by itself. The data stay as they are.
+    Disturbed(String),
+}
+
+impl Update {
+    /// Takes the news into a snapshot.
+    pub fn apply_to(self, snapshot: &mut Snapshot) {
+        match self {
+            Self::Event { event, .. } => snapshot.apply(event),
+            Self::Services(all) => snapshot.replace_services(all),
+            Self::EndpointSlices(all) => snapshot.replace_endpoint_slices(all),
+            Self::Nodes(all) => snapshot.replace_nodes(all),
+            Self::Disturbed(_) => {}
+        }
+    }
+}
+
+/// Which kinds have been listed in full: before that, nothing may be removed from anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    services: bool,
+    slices: bool,
+    nodes: bool,
+}
+
+impl Heard {
+    /// Notes what an update brought.
+    pub fn note(&mut self, update: &Update) {
+        match update {
+            Update::Services(_) => self.services = true,
+            Update::EndpointSlices(_) => self.slices = true,
+            Update::Nodes(_) => self.nodes = true,
+            Update::Event { .. } | Update::Disturbed(_) => {}
+        }
+    }
+
+    /// Whether everything of interest has been heard once.
+    pub fn everything(&self, interest: Interest) -> bool {
+        self.services && self.slices && (self.nodes || !interest.nodes)
+    }
+}
+
+/// Watches the API server. The stream never ends; failures are retried with back-off.
+pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static, Update>> {
+    let foreign = "!service.kubernetes.io/service-proxy-name";
+    let routed = format!("!service.kubernetes.io/headless,{foreign}");
+    let selector = |text: &str| {
+        let config = watcher::Config::default().any_semantic();
+        if interest.names { config } else { config.labels(text) }
+    };
+    let mut all = SelectAll::new();
+    all.push(follow(
+        Api::<core::Service>::all(client.clone()),
+        selector(foreign),
+        |object| (Service::from(object), None),
+        Event::Service,
+        Event::ServiceDeleted,
+        Update::Services,
+    ));
+    all.push(follow(
+        Api::<discovery::EndpointSlice>::all(client.clone()),
+        selector(&routed),
+        move |object| (slice(object, interest), triggered(object)),
+        Event::EndpointSlice,
+        Event::EndpointSliceDeleted,
+        Update::EndpointSlices,
+    ));
+    if interest.nodes {
+        all.push(follow(
+            Api::<core::Node>::all(client.clone()),
+            watcher::Config::default().any_semantic(),
+            |object| (Node::from(object), None),
+            Event::Node,
+            |name| Event::NodeDeleted(name.name),
+            Update::Nodes,
+        ));
+    }
+    all
+}
+
+fn follow<K, T: Send + 'static>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: impl Fn(&K) -> (T, Option<Timestamp>) + Send + 'static,
+    changed: impl Fn(T) -> Event + Send + 'static,
+    deleted: impl Fn(ObjectName) -> Event + Send + 'static,
+    listed: impl Fn(Vec<T>) -> Update + Send + 'static,
+) -> BoxStream<'static, Update>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default,
+{
+    let mut listing = Vec::new();
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            ready(match event {
+                Ok(watcher::Event::Apply(object)) => {
+                    let (object, triggered) = trim(&object);
+                    Some(Update::Event { event: changed(object), triggered })
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    Some(Update::Event { event: deleted(name_of(&object)), triggered: None })
+                }
+                Ok(watcher::Event::Init) => {
+                    listing = Vec::new();
+                    None
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    listing.push(trim(&object).0);
+                    None
+                }
+                Ok(watcher::Event::InitDone) => Some(listed(std::mem::take(&mut listing))),
+                Err(error) => Some(Update::Disturbed(chain(&error))),
+            })
+        })
+        .boxed()
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn name_of<K: Resource>(object: &K) -> ObjectName {
+    let meta = object.meta();
+    ObjectName::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn slice(object: &discovery::EndpointSlice, interest: Interest) -> EndpointSlice {
+    let mut slice = EndpointSlice::from(object);
+    if !interest.names {
+        for endpoint in &mut slice.endpoints {
+            endpoint.hostname = None;
+            endpoint.pod = None;
+        }
+    }
+    slice
+}
+
+fn triggered(object: &discovery::EndpointSlice) -> Option<Timestamp> {
+    let annotations: &BTreeMap<_, _> = object.metadata.annotations.as_ref()?;
+    annotations.get("endpoints.kubernetes.io/last-change-trigger-time")?.parse().ok()
+}
+
+/// Lists everything once, for a one-time answer.
+pub async fn list(client: &Client) -> Result<Snapshot, kube::Error> {
+    let all = kube::api::ListParams::default();
+    let mut snapshot = Snapshot::default();
+    let services = Api::<core::Service>::all(client.clone()).list(&all).await?;
+    snapshot.replace_services(services.iter().map(Service::from).collect());
+    let slices = Api::<discovery::EndpointSlice>::all(client.clone()).list(&all).await?;
+    snapshot.replace_endpoint_slices(slices.iter().map(EndpointSlice::from).collect());
+    let nodes = Api::<core::Node>::all(client.clone()).list(&all).await?;
+    snapshot.replace_nodes(nodes.iter().map(Node::from).collect());
+    Ok(snapshot)
+}
