@@ -1,6 +1,9 @@
 //! The controllers that publish the pods a Service selects: Endpoints, and EndpointSlices.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{
     api::{
@@ -10,6 +13,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::api::{DeleteParams, PostParams, Preconditions};
+
+use parking_lot::Mutex;
 
 use super::{object, slice, slices};
 use crate::{
@@ -91,30 +96,40 @@ fn selected(ctx: &Context, namespace: &str, wanted: &BTreeMap<String, String>) -
     pods
 }
 
+/// Services that were deleted while we watched, whose Endpoints are still to go.
+type Deleted = Mutex<HashSet<Key>>;
+
 /// Runs the Endpoints controller.
 pub fn endpoints(ctx: &Arc<Context>) -> impl Future<Output = ()> + Send + use<> {
     let queue = ctx.queue("endpoint");
+    let deleted: Arc<Deleted> = Arc::default();
+    let d = deleted.clone();
+    // Before the handler that asks for the work.
+    ctx.caches.services.on_change(move |change| {
+        let key = Key::of(&change.latest().metadata);
+        if change.new.is_none() {
+            d.lock().insert(key);
+        } else {
+            d.lock().remove(&key);
+        }
+    });
     watch(ctx, &queue);
     let q = queue.clone();
     ctx.caches.endpoints.on_change(move |change| q.add(Key::of(&change.latest().metadata)));
     let ctx = ctx.clone();
     let shutdown = ctx.shutdown.clone();
-    queue.run(CONCURRENCY, shutdown, move |key| sync_endpoints(ctx.clone(), key))
+    queue.run(CONCURRENCY, shutdown, move |key| sync_endpoints(ctx.clone(), deleted.clone(), key))
 }
 
-async fn sync_endpoints(ctx: Arc<Context>, key: Key) -> Outcome {
+async fn sync_endpoints(ctx: Arc<Context>, deleted: Arc<Deleted>, key: Key) -> Outcome {
     let api = ctx.api::<Endpoints>(&key.namespace);
     let existing = ctx.caches.endpoints.get_key(&key);
     let Some(service) = ctx.caches.services.get_key(&key) else {
-        // Objects with the name of a Service go with it, also hand-written ones; the leader Endpoints of old
-        // clients, which never had a Service, stay.
-        let managed = |e: &Endpoints| {
-            e.metadata
-                .labels
-                .as_ref()
-                .is_some_and(|l| l.contains_key("endpoints.kubernetes.io/managed-by"))
-        };
-        if let Some(existing) = existing.filter(|e| managed(e)) {
+        // The Endpoints of a Service go with it, hand-written ones too. Without having seen it go, only those
+        // that we wrote: others may be waiting for their Service, or need none.
+        let mut due = deleted.lock().contains(&key);
+        due |= existing.as_ref().is_some_and(|e| object::is_managed(e));
+        if let Some(existing) = existing.filter(|_| due) {
             let preconditions =
                 Preconditions { uid: existing.metadata.uid.clone(), resource_version: None };
             let params = DeleteParams::default().preconditions(preconditions);
@@ -122,6 +137,7 @@ async fn sync_endpoints(ctx: Arc<Context>, key: Key) -> Outcome {
                 .await
                 .attempt_opt(|| format!("deleting Endpoints {key}"))?;
         }
+        deleted.lock().remove(&key);
         return Ok(None);
     };
     let Some(wanted) = selector_of(&service) else { return Ok(None) };

@@ -129,7 +129,12 @@ fn view(ctx: &Context, memory: &Memory, of: &Pod) -> View {
             }
         }
     }
+    let api_servers = caches.endpoints.get("default", "kubernetes");
+    let api_servers = api_servers.iter().flat_map(|e| e.subsets.iter().flatten());
+    let api_servers =
+        api_servers.flat_map(|s| s.addresses.iter().flatten()).map(|a| a.ip.clone()).collect();
     View {
+        api_servers,
         places: places.into_values().collect(),
         namespaces: caches.namespaces.list(),
         services: caches.services.list_in(of.metadata.namespace.as_deref().unwrap_or("")),

@@ -26,7 +26,18 @@ pub(crate) struct Place {
     pub(crate) pods: Vec<Arc<Pod>>,
 }
 
+/// The label of nodes that run the control plane.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
 impl Place {
+    /// Whether the node has other duties: it is labelled so, or an API server runs on it.
+    pub(crate) fn has_duties(&self, view: &View) -> bool {
+        let addresses =
+            self.node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+        self.label(CONTROL_PLANE).is_some()
+            || addresses.iter().any(|a| view.api_servers.contains(&a.address))
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.node.metadata.name.as_deref().unwrap_or("")
     }
@@ -44,6 +55,8 @@ pub(crate) struct View {
     pub(crate) namespaces: Vec<Arc<Namespace>>,
     /// The Services of the pod's namespace, whose pods are spread.
     pub(crate) services: Vec<Arc<Service>>,
+    /// Addresses of API servers, as the Endpoints `default/kubernetes` name them.
+    pub(crate) api_servers: Vec<String>,
 }
 
 impl View {

@@ -7,8 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{Place, View, affinity, spread};
 use crate::{owner, pod, selector, taints};
 
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-
 /// By what nodes are compared, the smallest wins: taints that would rather not have the pod, wishes not
 /// fulfilled, unevenness asked to be avoided, pods of the same kind, whether the node has other duties, pods.
 type Rank = (usize, i64, i64, usize, bool, usize, String);
@@ -47,7 +45,7 @@ pub(super) fn best(view: &View, of: &Pod, fitting: &[&Place]) -> Option<String> 
         let wishes = affinity::preference(of, &place.node) + affinity::company(view, of, place);
         let uneven = asked.iter().map(|c| c.unevenness(place)).sum();
         let kind = place.pods.iter().filter(|p: &&Arc<Pod>| is_of_kind(view, of, p)).count();
-        let duties = place.label(CONTROL_PLANE).is_some();
+        let duties = place.has_duties(view);
         (unwelcome, -wishes, uneven, kind, duties, place.pods.len(), place.name().to_string())
     };
     fitting.iter().min_by_key(rank).map(|place| place.name().to_string())

@@ -81,6 +81,19 @@ fn pods_of_one_owner_spread_over_the_workers_first() {
 }
 
 #[test]
+fn a_node_with_an_api_server_comes_last_among_equals() {
+    let address =
+        json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]}});
+    let mut view = view(vec![node("a", address), node("b", json!({})), node("c", json!({}))]);
+    view.api_servers = vec!["172.18.0.2".into()];
+    let nodes: Vec<_> = place_all(&mut view, ["p0", "p1", "p2"].map(owned).into())
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(nodes, ["b", "c", "a"]);
+}
+
+#[test]
 fn pods_behind_one_service_spread_too() {
     let mut view = lab();
     view.services = vec![Arc::new(

@@ -5,12 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Endpoints, Pod, Service},
+    core::v1::{EndpointSubset, Endpoints, Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::{
+    api::{ListParams, Patch, PatchParams},
+    runtime::watcher::{Event, watcher},
+};
 use serde_json::json;
 
 use crate::support::{Cluster, deployment, eventually, service, status};
@@ -329,4 +333,85 @@ async fn random_events_end_in_what_one_look_says() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn hand_written_endpoints_go_with_their_service() {
+    let cluster = Cluster::start(&[]).await;
+    let endpoints = |name: &str| json!({"metadata": {"name": name}, "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 9000}]}]});
+    cluster.create::<Endpoints>(endpoints("early")).await;
+    cluster.create::<Endpoints>(endpoints("ext")).await;
+    cluster
+        .create::<Service>(json!({"metadata": {"name": "ext"}, "spec": {"ports": [{"port": 80}]}}))
+        .await;
+    eventually("the mirror", || async {
+        (in_slices(&cluster, "ext").await.len() == 1).then_some(())
+    })
+    .await;
+    cluster.api::<Service>().delete("ext", &Default::default()).await.unwrap();
+    eventually("both to go", || async {
+        let none = in_endpoints(&cluster, "ext").await.is_none();
+        (none && in_slices(&cluster, "ext").await.is_empty()).then_some(())
+    })
+    .await;
+    assert!(in_endpoints(&cluster, "early").await.is_some(), "it may be waiting for its Service");
+}
+
+/// The time from a pod's readiness to both objects that publish it.
+#[tokio::test]
+async fn a_change_is_published_within_milliseconds() {
+    let cluster = Cluster::start(&["worker-1"]).await;
+    cluster.create::<Service>(service("blue", "blue")).await;
+    cluster.create::<Deployment>(deployment("blue", 1, "v1")).await;
+    let pod = eventually("a ready pod", || async { cluster.ready().await.pop() }).await;
+    let name = pod.metadata.name.unwrap();
+    let mut endpoints = watcher(cluster.api::<Endpoints>(), Default::default()).boxed();
+    let mut slices = watcher(cluster.api::<EndpointSlice>(), Default::default()).boxed();
+    let is = |ready: bool, subsets: &Option<Vec<EndpointSubset>>| {
+        subsets
+            .iter()
+            .flatten()
+            .any(|s| if ready { s.addresses.is_some() } else { s.not_ready_addresses.is_some() })
+    };
+    let mut took = Vec::new();
+    for round in 0..31 {
+        let ready = round % 2 == 1;
+        let state = if ready { "True" } else { "False" };
+        let patch = Patch::Strategic(
+            json!({"status": {"conditions": [{"type": "Ready", "status": state}]}}),
+        );
+        let start = Instant::now();
+        cluster.api::<Pod>().patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
+        let in_endpoints = async {
+            loop {
+                if let Some(Ok(Event::Apply(e) | Event::InitApply(e))) = endpoints.next().await
+                    && e.metadata.name.as_deref() == Some("blue")
+                    && is(ready, &e.subsets)
+                {
+                    return;
+                }
+            }
+        };
+        let in_slices = async {
+            loop {
+                if let Some(Ok(Event::Apply(s) | Event::InitApply(s))) = slices.next().await
+                    && s.metadata.generate_name.as_deref() == Some("blue-")
+                    && s.endpoints
+                        .iter()
+                        .flatten()
+                        .any(|e| e.conditions.as_ref().unwrap().ready == Some(ready))
+                {
+                    return;
+                }
+            }
+        };
+        let both = async { tokio::join!(in_endpoints, in_slices) };
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("published");
+        took.push(start.elapsed());
+    }
+    took.sort();
+    let median = took[took.len() / 2];
+    // A few milliseconds on an idle machine; this one may be busy, and the code is not optimized.
+    assert!(median < Duration::from_millis(250), "median {median:?} of {took:?}");
+    eprintln!("published after {median:?} (median of {})", took.len());
 }
