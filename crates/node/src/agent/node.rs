@@ -178,7 +178,12 @@ fn is_ready(node: &Node) -> bool {
 
 async fn post_status(nodes: &Api<Node>, config: &AgentConfig, since: Timestamp) {
     for attempt in 0..10 {
-        let patch = json!({"status": status(config, true, since, Some(Timestamp::now()))});
+        let mut status = status(config, true, since, Some(Timestamp::now()));
+        // Addresses merge by type, and of a type there may be one of each family.
+        if let Some(addresses) = status["addresses"].as_array_mut() {
+            addresses.insert(0, json!({"$patch": "replace"}));
+        }
+        let patch = json!({"status": status});
         match nodes
             .patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch))
             .await
