@@ -13,6 +13,7 @@ use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use crate::pods::sandbox::ROUTE_PROTOCOL;
 use crate::pods::{self, images::ImageError};
 
 /// What the agent has to know.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::shim::spec;
 
 /// By this number the node knows its own routes again.
-pub(crate) const ROUTE_PROTOCOL: u8 = 112;
+pub const ROUTE_PROTOCOL: u8 = 112;
 
 /// What every pod sees as its gateway's link-layer address.
 const NODE_MAC: Mac = Mac([0xee, 0xee, 0xee, 0xee, 0xee, 0xee]);
