@@ -1,0 +1,198 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use portolan_model::node_view::NodePortAddresses;
+
+use crate::config::kube_proxy::{self, KubeProxyConfiguration};
+use crate::config::kubeconfig;
+use crate::config::proxy_mode::ProxyMode;
+use crate::config::range::Ranges;
+use crate::runtime;
+
+/// Runs the node proxy alone, against any Kubernetes API server
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// A KubeProxyConfiguration; flags given besides it go before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to reach the API server. [default: the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// This node's name. [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
+    /// How Services' packets are carried: nftables, or auto for the best there is. [default: auto]
+    #[arg(long, value_name = "MODE")]
+    proxy_mode: Option<ProxyMode>,
+    /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
+    #[arg(long, value_name = "RANGE[,RANGE]")]
+    cluster_cidr: Option<Ranges>,
+    /// Where node ports answer: ranges, or `primary`. [default: every address of the node]
+    #[arg(long, value_name = "RANGE,…", value_delimiter = ',')]
+    nodeport_addresses: Vec<String>,
+    /// Masquerade all traffic to Services' addresses.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    masquerade_all: Option<bool>,
+    /// Masquerade what pods send out of the cluster; for networks where nobody else does.
+    #[arg(long)]
+    masquerade_egress: bool,
+    /// Where metrics are served. [default: 127.0.0.1:10249]
+    #[arg(long, value_name = "IP:PORT")]
+    metrics_bind_address: Option<String>,
+    /// Where health is served. [default: 0.0.0.0:10256]
+    #[arg(long, value_name = "IP:PORT")]
+    healthz_bind_address: Option<String>,
+    /// Remove what the proxy put into the kernel, and exit.
+    #[arg(long)]
+    cleanup: bool,
+}
+
+/// What runs, after flags and file are joined.
+#[derive(Clone, Debug, PartialEq)]
+struct Settings {
+    kubeconfig: Option<PathBuf>,
+    node_name: String,
+    mode: ProxyMode,
+    cluster_cidrs: Vec<ipnet::IpNet>,
+    nodeport_addresses: NodePortAddresses,
+    masquerade_all: bool,
+    masquerade_egress: bool,
+    metrics: SocketAddr,
+    healthz: SocketAddr,
+}
+
+fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<Settings> {
+    let parse_mode = |text: String| text.parse::<ProxyMode>().context("mode");
+    let mode = match (args.proxy_mode, file.mode) {
+        (Some(mode), _) => mode,
+        (None, text) => parse_mode(text.unwrap_or_default())?,
+    };
+    let ranges = match (args.cluster_cidr, file.cluster_cidr.filter(|text| !text.is_empty())) {
+        (Some(ranges), _) => ranges.0,
+        (None, Some(text)) => text.parse::<Ranges>().context("clusterCIDR")?.0,
+        (None, None) => Vec::new(),
+    };
+    let nodeport_addresses = match args.nodeport_addresses {
+        given if !given.is_empty() => given,
+        _ => file.node_port_addresses.unwrap_or_default(),
+    };
+    let nodeport_addresses = node_port_addresses(&nodeport_addresses)?;
+    let named = args.hostname_override.or(file.hostname_override).filter(|name| !name.is_empty());
+    Ok(Settings {
+        kubeconfig: args
+            .kubeconfig
+            .or(file.client_connection.kubeconfig)
+            .filter(|path| !path.as_os_str().is_empty()),
+        node_name: named.unwrap_or_else(|| host.to_owned()).trim().to_lowercase(),
+        mode,
+        cluster_cidrs: ranges,
+        nodeport_addresses,
+        masquerade_egress: args.masquerade_egress,
+        masquerade_all: args.masquerade_all.or(file.nftables.masquerade_all).unwrap_or(false),
+        metrics: address(
+            "metrics-bind-address",
+            args.metrics_bind_address.or(file.metrics_bind_address),
+            10249,
+            "127.0.0.1:10249",
+        )?,
+        healthz: address(
+            "healthz-bind-address",
+            args.healthz_bind_address.or(file.healthz_bind_address),
+            10256,
+            "0.0.0.0:10256",
+        )?,
+    })
+}
+
+/// `--nodeport-addresses`: ranges, or `primary` alone; nothing for every address.
+fn node_port_addresses(words: &[String]) -> anyhow::Result<NodePortAddresses> {
+    match words {
+        [] => return Ok(NodePortAddresses::All),
+        [word] if word == "primary" => return Ok(NodePortAddresses::Primary),
+        _ => {}
+    }
+    let range = |text: &String| {
+        text.parse().with_context(|| {
+            format!(
+                "--nodeport-addresses {text}: give address ranges such as 10.0.0.0/8, or primary alone"
+            )
+        })
+    };
+    Ok(NodePortAddresses::Within(words.iter().map(range).collect::<Result<_, _>>()?))
+}
+
+/// `IP:PORT`, or an IP alone with the usual port.
+fn address(
+    flag: &str,
+    text: Option<String>,
+    port: u16,
+    default: &str,
+) -> anyhow::Result<SocketAddr> {
+    let text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned());
+    if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    text.parse().with_context(|| format!("--{flag} {text}: give IP:PORT, for example {default}"))
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    crate::lab::requirements::root("proxy")?;
+    if args.cleanup {
+        return Ok(portolan_node::proxy::cleanup()?);
+    }
+    let file = args.config.as_deref().map(kube_proxy::read).transpose()?.unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let settings = join(args, file, &host)?;
+    runtime::small()?.block_on(async {
+        let stop = runtime::stop_on_signal()?;
+        let client = kubeconfig::client_or_in_cluster(settings.kubeconfig.as_deref()).await?;
+        let config = portolan_node::proxy::ProxyConfig {
+            node_name: settings.node_name,
+            mode: settings.mode.to_string(),
+            cluster_cidrs: settings.cluster_cidrs,
+            nodeport_addresses: settings.nodeport_addresses,
+            masquerade_all: settings.masquerade_all,
+            masquerade_egress: settings.masquerade_egress,
+            metrics_bind_address: Some(settings.metrics),
+            healthz_bind_address: Some(settings.healthz),
+            ..portolan_node::proxy::ProxyConfig::default()
+        };
+        Ok(portolan_node::proxy::run(client, config, stop).await?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_kube_proxys() {
+        let settings = join(Args::default(), KubeProxyConfiguration::default(), "Node-A")
+            .expect("the defaults");
+        assert_eq!(settings.node_name, "node-a");
+        assert_eq!(settings.metrics.to_string(), "127.0.0.1:10249");
+        assert_eq!(settings.healthz.to_string(), "0.0.0.0:10256");
+        assert_eq!(settings.mode, ProxyMode::Auto);
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let mut file = KubeProxyConfiguration::default();
+        file.mode = Some("iptables".to_owned());
+        file.cluster_cidr = Some("10.1.0.0/16".to_owned());
+        let args = Args { proxy_mode: Some(ProxyMode::Nftables), ..Args::default() };
+        let settings = join(args, file.clone(), "n").expect("the flag decides");
+        assert_eq!(settings.mode, ProxyMode::Nftables);
+        assert_eq!(settings.cluster_cidrs[0].to_string(), "10.1.0.0/16");
+        let error = join(Args::default(), file, "n").expect_err("iptables is to come");
+        assert!(format!("{error:#}").contains("iptables"), "{error:#}");
+    }
+
+    #[test]
+    fn a_wrong_address_names_its_flag() {
+        let args = Args { metrics_bind_address: Some("here".to_owned()), ..Args::default() };
+        let error = join(args, KubeProxyConfiguration::default(), "n").expect_err("no address");
+        assert!(error.to_string().starts_with("--metrics-bind-address here"), "{error}");
+    }
+}
