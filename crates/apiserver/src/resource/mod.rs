@@ -11,13 +11,19 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::Value;
 
-mod cluster;
+mod addresses;
 mod config;
+mod endpoint_slice;
 mod endpoints;
 mod error;
+mod event;
+mod ingress;
+mod ingress_class;
+mod lease;
 pub(crate) mod meta;
 pub(crate) mod names;
-mod networking;
+mod namespace;
+mod node;
 mod pod;
 #[cfg(test)]
 mod random;
@@ -25,6 +31,7 @@ mod review;
 mod rows;
 pub mod scale;
 mod service;
+mod service_account;
 pub(crate) mod value;
 pub(crate) mod workload;
 

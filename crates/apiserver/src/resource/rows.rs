@@ -1,12 +1,19 @@
 //! The rows of the table, by group and then by plural.
 
-use super::cluster::{CoreEvent, Lease, Namespace, NewEvent, Node, ServiceAccount};
+use super::addresses::{IpAddress, ServiceCidr};
 use super::config::{ConfigMap, Secret};
-use super::endpoints::{EndpointSlice, Endpoints};
-use super::networking::{Ingress, IngressClass, IpAddress, ServiceCidr};
+use super::endpoint_slice::EndpointSlice;
+use super::endpoints::Endpoints;
+use super::event::{CoreEvent, NewEvent};
+use super::ingress::Ingress;
+use super::ingress_class::IngressClass;
+use super::lease::Lease;
+use super::namespace::Namespace;
+use super::node::Node;
 use super::pod::Pod;
 use super::review::Review;
 use super::service::Service;
+use super::service_account::ServiceAccount;
 use super::workload::{ControllerRevision, Workload};
 use super::{Resource, Subresource, Verb};
 

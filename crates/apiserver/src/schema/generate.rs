@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use super::Lists;
 use super::hints;
 use super::roots::ROOTS;
-use super::Lists;
 use crate::resource::value::ValueExt;
 
 const PREFIX: &str = "#/components/schemas/";

@@ -1,11 +1,13 @@
 //! What the kinds hold, field by field: strict field checks, type checks, pruning; and the
 //! knowledge of lists and merge keys that patches need.
 
+mod conform;
 mod decode;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod hints;
+mod parse;
 pub(crate) mod roots;
 #[rustfmt::skip] // a generated table
 mod types;
