@@ -32,12 +32,17 @@ impl FileWatch {
         let descriptor =
             inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(failed)?;
         for file in files {
-            watch(&descriptor, &parent(file))?;
-            if let Ok(target) = file.canonicalize() {
-                watch(&descriptor, &parent(&target))?;
-            }
+            watch_around(&descriptor, file)?;
         }
         Self::register(descriptor)
+    }
+
+    /// Watches one file more, as [`FileWatch::new`] does; nothing new if it is watched already.
+    ///
+    /// # Errors
+    /// When a directory does not exist, or too many are watched.
+    pub fn add(&self, file: &Path) -> Attempt<()> {
+        watch_around(self.descriptor.get_ref(), file)
     }
 
     /// Watches `file` itself for being written to, without being closed, as logs are.
@@ -95,6 +100,14 @@ fn parent(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+fn watch_around(descriptor: &OwnedFd, file: &Path) -> Attempt<()> {
+    watch(descriptor, &parent(file))?;
+    match file.canonicalize() {
+        Ok(target) => watch(descriptor, &parent(&target)),
+        Err(_) => Ok(()),
     }
 }
 
