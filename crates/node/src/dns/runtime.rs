@@ -150,10 +150,17 @@ impl Server {
     async fn follow(&mut self, shutdown: &CancellationToken) -> Result<(), DnsError> {
         let mut generation = self.shared.current.load_full();
         let mut probes = self.loop_probes(&generation);
+        let mut files = FileWatch::new([])
+            .inspect_err(|error| {
+                tracing::warn!(%error, "cannot hear of changed files; looking from time to time");
+            })
+            .ok();
         loop {
-            // Watch first, then look: what changes in between is heard of. And watch anew each
-            // time, for a file that was swapped is another file in another directory.
-            let mut files = self.watch_files(&generation);
+            // Watch first, then look: what changes in between is heard of. And again each time,
+            // for a file that was swapped is another file in another directory.
+            if let Some(files) = &files {
+                self.watch_files(files, &generation);
+            }
             for hosts in generation.sites.iter().filter_map(|site| site.hosts.as_ref()) {
                 if hosts.followed().is_some() {
                     hosts.load();
@@ -175,7 +182,8 @@ impl Server {
                 Some(Some(zone)) = probes.next() => return Err(DnsError::Loop { zone }),
                 result = changed => {
                     if let Err(error) = result {
-                        tracing::warn!(%error, "cannot hear of changed files");
+                        tracing::warn!(%error, "cannot hear of changed files any more");
+                        files = None;
                     }
                     tokio::time::sleep(SETTLE).await;
                 }
@@ -454,7 +462,8 @@ impl Server {
         }
     }
 
-    fn watch_files(&self, generation: &Generation) -> Option<FileWatch> {
+    /// Adds the files that `generation` is made of to those that are watched.
+    fn watch_files(&self, watch: &FileWatch, generation: &Generation) {
         let mut files: Vec<PathBuf> = Vec::new();
         if generation.reload.is_some() {
             files.extend(self.config.corefile.clone());
@@ -464,15 +473,10 @@ impl Server {
         }
         let hosts = generation.sites.iter().filter_map(|site| site.hosts.as_ref()?.followed());
         files.extend(hosts.map(PathBuf::from));
-        files.retain(|file| file.parent().is_some_and(std::path::Path::exists));
-        if files.is_empty() {
-            return None;
-        }
-        match FileWatch::new(files.iter().map(PathBuf::as_path)) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                tracing::warn!(%error, "cannot hear of changed files; looking from time to time");
-                None
+        for file in files {
+            if let Err(error) = watch.add(&file) {
+                let file = file.display();
+                tracing::debug!(%file, %error, "cannot hear of changes; looking from time to time");
             }
         }
     }

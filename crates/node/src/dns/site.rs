@@ -28,9 +28,9 @@ use super::wire::{HEADER, Query, Rcode, Reply, Transport};
 use super::zone::Zone;
 
 /// How long an alias waits for its target's addresses before it is answered without them: long
-/// enough for an upstream to be found dead, well below the five seconds after which resolvers ask
-/// again.
-const ALIAS_PATIENCE: Duration = Duration::from_millis(2200);
+/// enough for an upstream to be found silent, and below the two seconds or more after which
+/// clients ask again.
+const ALIAS_PATIENCE: Duration = Duration::from_millis(1200);
 
 /// How many aliases are followed from server block to server block.
 const MAX_DEPTH: u8 = 4;

@@ -14,10 +14,14 @@ use super::super::corefile::{CorefileError, Directive, DirectiveOption};
 use super::super::metrics::{Count, Histogram, Text};
 use super::super::wire::{Query, Rcode, Transport};
 use super::super::zone::{Zone, longest};
-use super::upstream::{self, PATIENCE, Relayed};
+use super::upstream::{self, Relayed};
 
 /// How long a query may take in all, as in CoreDNS.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long an upstream may take in the first round, and in the second.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long an upstream may take when none is expected to answer.
 const IMPATIENCE: Duration = Duration::from_millis(500);
@@ -326,22 +330,25 @@ impl Forward {
         };
         let begun = Instant::now();
         let mut last = ForwardError::NoUpstream;
-        let (upstreams, rounds, patience) = self.order();
-        for upstream in upstreams.iter().cycle().take(rounds * upstreams.len()) {
-            if begun.elapsed() + patience / 2 > DEADLINE {
-                break;
-            }
-            let asked = Instant::now();
-            match self.ask(upstream, query, complete, patience).await {
-                Ok(relayed) => {
-                    upstream.fails.store(0, Ordering::Relaxed);
-                    upstream.duration.observe(asked.elapsed().as_secs_f64(), 1);
-                    upstream.by_rcode[usize::from(relayed.rcode.0 & 0x0f)].increment();
-                    return Ok(relayed);
+        let (upstreams, rounds) = self.order();
+        for patience in rounds {
+            for upstream in &upstreams {
+                let left = DEADLINE.saturating_sub(begun.elapsed());
+                let asked = Instant::now();
+                match self.ask(upstream, query, complete, left.min(*patience)).await {
+                    Ok(relayed) => {
+                        upstream.fails.store(0, Ordering::Relaxed);
+                        upstream.duration.observe(asked.elapsed().as_secs_f64(), 1);
+                        upstream.by_rcode[usize::from(relayed.rcode.0 & 0x0f)].increment();
+                        return Ok(relayed);
+                    }
+                    Err(source) => {
+                        self.fail(upstream);
+                        last = ForwardError::Upstream { upstream: upstream.address, source };
+                    }
                 }
-                Err(source) => {
-                    self.fail(upstream);
-                    last = ForwardError::Upstream { upstream: upstream.address, source };
+                if begun.elapsed() >= DEADLINE {
+                    return Err(last);
                 }
             }
         }
@@ -367,11 +374,11 @@ impl Forward {
         Ok(relayed)
     }
 
-    /// The upstreams to try, how often to go round, and how long to wait for each.
-    fn order(&self) -> (Vec<&Upstream>, usize, Duration) {
+    /// The upstreams to try, and for each round how long to wait for one of them.
+    fn order(&self) -> (Vec<&Upstream>, &'static [Duration]) {
         let count = self.upstreams.len();
         if count == 0 {
-            return (Vec::new(), 0, PATIENCE);
+            return (Vec::new(), &[]);
         }
         let first = match self.config.policy {
             Policy::Random => rand::random_range(0..count),
@@ -385,9 +392,9 @@ impl Forward {
             // Perhaps it is the probe that is wrong; but clients should not wait long for what
             // nobody expects to come.
             self.all_down.increment();
-            return (down, 1, IMPATIENCE);
+            return (down, &[IMPATIENCE]);
         }
-        (up, 2, PATIENCE)
+        (up, &[PATIENCE, LONG_PATIENCE])
     }
 
     fn is_down(&self, upstream: &Upstream) -> bool {

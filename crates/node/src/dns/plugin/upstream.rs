@@ -12,9 +12,6 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::super::wire::{HEADER, OUR_UDP, Query, Rcode, TYPE_OPT, Transport, skip_name, u16_at};
 
-/// How long one upstream may take before another one is tried.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-
 const TYPE_SOA: u16 = 6;
 
 /// An upstream's answer, checked and without its OPT record.

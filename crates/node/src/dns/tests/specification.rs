@@ -2,10 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use domain::base::Message;
 use domain::base::iana::Rtype;
+use domain::rdata::AllRecordData;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::harness::*;
+use crate::dns::config::Config;
+use crate::dns::plugin::kubernetes::Kubernetes;
+use crate::dns::site::{Now, Site};
+use crate::dns::store::Stores;
+use crate::dns::wire::{Query, Transport};
 
 const COREFILE: &str = ".:53 {
     kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -147,4 +158,93 @@ fn sets_are_rotated_when_the_corefile_says_so() {
     fill(&server.stores[0]);
     let first = |_| data(&ask(server.address, "db.default.svc.cluster.local", Rtype::A)).remove(0);
     assert_eq!((0..6).map(first).collect::<BTreeSet<_>>().len(), 3);
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    let label = prop::sample::select(vec![
+        "web",
+        "db",
+        "crowd",
+        "ext",
+        "outer",
+        "db-0",
+        "10-244-1-9",
+        "10-245-0-7",
+        "_http",
+        "_sql",
+        "_x",
+        "_tcp",
+        "_udp",
+        "default",
+        "nope",
+        "svc",
+        "pod",
+        "dns",
+        "ns",
+        "dns-version",
+        "80",
+        "0",
+        "96",
+        "10",
+        "WEB",
+    ]);
+    let zone = prop::sample::select(vec![
+        "default.svc.cluster.local",
+        "Cluster.Local",
+        "svc.cluster.local",
+        "in-addr.arpa",
+        "ip6.arpa",
+        "0.96.10.in-addr.arpa",
+    ]);
+    (prop::collection::vec(label, 0..5), zone).prop_map(|(mut labels, zone)| {
+        labels.push(zone);
+        labels.join(".")
+    })
+}
+
+static CLUSTER: LazyLock<Site> = LazyLock::new(|| {
+    let config = Config::read(COREFILE).expect("a Corefile").sites.remove(0).kubernetes.remove(0);
+    let store = Stores::default().insert(config.store.clone());
+    fill(&store);
+    Site { kubernetes: vec![Kubernetes::new(config, store)], ..Site::default() }
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever is asked, the answer is a whole message within its limit, and says no by an SOA.
+    #[test]
+    fn every_answer_is_well_formed(
+        name in any_name(),
+        kind in prop::sample::select(vec![1_u16, 2, 5, 6, 12, 15, 16, 28, 33, 255, 64]),
+        payload in prop::sample::select(vec![0_u16, 1, 512, 1232, 4096, 65_535]),
+        tcp: bool,
+    ) {
+        let message = query(&name, Rtype::from_int(kind), payload);
+        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let asked = Query::parse(&message, transport).expect("a query");
+        // Answers are appended to what other answers there are.
+        let mut out = vec![0xff; 33];
+        let now = CLUSTER.answer_now(&asked, Instant::now(), &mut out);
+        if matches!(now, Now::Later(_)) {
+            prop_assert_eq!(out.len(), 33);
+            return Ok(());
+        }
+        prop_assert!(out.len() - 33 <= asked.limit());
+        let answer = Message::from_octets(out.split_off(33)).expect("a message");
+        prop_assert_eq!(&answer.as_slice()[12..asked.question_end()], asked.question());
+        let (_, answers, authority, additional) = answer.sections().expect("sections");
+        let mut counts = [0; 3];
+        for (count, section) in counts.iter_mut().zip([answers, authority, additional]) {
+            for record in section.limit_to::<AllRecordData<_, _>>() {
+                let record = record.expect("a record");
+                *count += usize::from(record.rtype() != Rtype::OPT);
+            }
+        }
+        let aliased = answer.answer().expect("a section").flatten().any(|r| r.rtype() == Rtype::CNAME);
+        if !answer.header().tc() && !aliased {
+            prop_assert_eq!(counts[0] == 0, counts[1] == 1, "{}", show(&answer));
+        }
+        prop_assert_eq!(answer.opt().is_some(), payload > 0);
+    }
 }
