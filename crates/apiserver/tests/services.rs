@@ -245,3 +245,83 @@ async fn tables_are_printed_on_the_server() {
         .collect();
     assert_eq!(names, ["Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector"]);
 }
+
+/// Every address that a Service holds has its `IPAddress`, and no other has one; no node port is
+/// held twice.
+async fn check_claims(client: &kube::Client, step: usize) {
+    let services: Api<Service> = Api::all(client.clone());
+    let all = services.list(&ListParams::default()).await.expect("a list").items;
+    let specs = || all.iter().filter_map(|service| service.spec.as_ref());
+    let held: Vec<String> = specs()
+        .flat_map(|spec| spec.cluster_ips.clone().unwrap_or_default())
+        .filter(|ip| ip != "None")
+        .collect();
+    let distinct: HashSet<String> = held.iter().cloned().collect();
+    assert_eq!(distinct.len(), held.len(), "step {step}: an address is held twice");
+    assert_eq!(addresses(client).await, distinct, "step {step}");
+    // Kubernetes lets an ExternalName carry a node port, which then means nothing.
+    let exposed = || specs().filter(|spec| spec.type_.as_deref() != Some("ExternalName"));
+    let ports: Vec<i32> = exposed()
+        .flat_map(|spec| spec.ports.clone().unwrap_or_default())
+        .filter_map(|port| port.node_port)
+        .chain(specs().filter_map(|spec| spec.health_check_node_port))
+        .collect();
+    assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len(), "step {step}: {ports:?}");
+}
+
+#[tokio::test]
+async fn whatever_happens_claims_and_services_agree() {
+    let store = store();
+    let (mut api, mut client) = start(&store).await;
+    let mut seed: u64 = 42;
+    let mut below = move |n: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    let (mut done, mut refused) = (0, 0);
+    for step in 0..300 {
+        let services: Api<Service> = Api::default_namespaced(client.clone());
+        let name = format!("s{}", below(8));
+        let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"][below(4) as usize];
+        let mut spec = json!({"type": kind, "externalName": null, "clusterIP": null});
+        match below(4) {
+            // A small pool of addresses and ports, so that they are often taken.
+            0 => spec["clusterIP"] = format!("10.96.0.{}", 20 + below(4)).into(),
+            1 => spec["clusterIP"] = "None".into(),
+            2 => spec["ports"] = json!([{"port": 80, "nodePort": 30_000 + below(4)}]),
+            _ => {}
+        }
+        if kind == "ExternalName" {
+            spec["externalName"] = "example.com".into();
+        }
+        if kind == "LoadBalancer" && below(2) == 0 {
+            spec["externalTrafficPolicy"] = "Local".into();
+        }
+        let outcome = match below(5) {
+            0 => services.delete(&name, &DeleteParams::default()).await.map(|_| ()),
+            1 | 2 => {
+                let new = service(&name, spec);
+                services.create(&PostParams::default(), &new).await.map(|_| ())
+            }
+            _ => {
+                if spec["clusterIP"].is_null() {
+                    spec.as_object_mut().unwrap().remove("clusterIP");
+                }
+                let patch = Patch::Merge(json!({"spec": spec}));
+                services.patch(&name, &PatchParams::default(), &patch).await.map(|_| ())
+            }
+        };
+        match outcome {
+            Ok(()) => done += 1,
+            Err(kube::Error::Api(status)) if status.code < 500 => refused += 1,
+            Err(other) => panic!("step {step}: {other}"),
+        }
+        check_claims(&client, step).await;
+        if step % 100 == 99 {
+            api.stop();
+            (api, client) = start(&store).await;
+            check_claims(&client, step).await;
+        }
+    }
+    assert!(done > 50 && refused > 50, "{done} done, {refused} refused");
+}
