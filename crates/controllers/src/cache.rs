@@ -86,11 +86,20 @@ struct Entry<K> {
     beneath: Option<Option<Arc<K>>>,
 }
 
+impl<K> Entry<K> {
+    /// The object as the watch knew it; what was assumed if it never heard of it.
+    fn known(self) -> Arc<K> {
+        self.beneath.flatten().unwrap_or(self.object)
+    }
+}
+
 struct State<K> {
     objects: BTreeMap<Key, Entry<K>>,
     groups: HashMap<String, HashSet<Key>>,
     /// Assumptions by resource version.
     assumed: BTreeMap<u64, Key>,
+    /// Objects that we removed ahead of the watch, which has yet to tell of it: as it knew them.
+    removed: HashMap<Key, Arc<K>>,
     /// While a list is under way: what it has brought so far, and the versions assumed meanwhile.
     listing: Option<(HashSet<Key>, HashSet<u64>)>,
 }
@@ -124,6 +133,7 @@ impl<K: Resource + 'static> Cache<K> {
                 objects: BTreeMap::new(),
                 groups: HashMap::new(),
                 assumed: BTreeMap::new(),
+                removed: HashMap::new(),
                 listing: None,
             }),
             handlers: RwLock::new(Vec::new()),
@@ -221,8 +231,11 @@ impl<K: Resource + 'static> Cache<K> {
     /// Takes a deletion from the answer to a write of ours, ahead of the watch.
     pub fn assume_removed(&self, key: &Key, uid: &str) {
         let mut state = self.state.write();
-        if state.objects.get(key).is_some_and(|e| e.object.meta().uid.as_deref() == Some(uid)) {
-            state.take(self.index, key);
+        if state.objects.get(key).is_some_and(|e| e.object.meta().uid.as_deref() == Some(uid))
+            && let Some(entry) = state.take(self.index, key)
+            && let Some(known) = entry.beneath.unwrap_or(Some(entry.object))
+        {
+            state.removed.insert(key.clone(), known);
         }
     }
 
@@ -270,13 +283,15 @@ impl<K: Resource + 'static> Cache<K> {
                     Some(beneath) => beneath.replace(object),
                     None => return,
                 };
-                (old, entry.object.clone())
+                let new = entry.object.clone();
+                (old.or_else(|| state.removed.remove(&key)), new)
             }
             _ => {
-                let old =
-                    state.put(self.index, key, Entry { object: object.clone(), beneath: None });
+                let entry = Entry { object: object.clone(), beneath: None };
+                let old = state.put(self.index, key.clone(), entry);
                 state.assumed.remove(&revision);
-                (old.and_then(|e| e.beneath.unwrap_or(Some(e.object))), object)
+                let old = old.and_then(|e| e.beneath.unwrap_or(Some(e.object)));
+                (old.or_else(|| state.removed.remove(&key)), object)
             }
         };
         drop(state);
@@ -308,10 +323,11 @@ impl<K: Resource + 'static> Cache<K> {
         let ghosts = state.disproved(self.index, revision, &key);
         let same =
             state.objects.get(&key).is_some_and(|e| e.object.meta().uid == object.meta().uid);
-        let mut old = same.then(|| state.take(self.index, &key)).flatten().map(|e| e.object);
+        let mut old = same.then(|| state.take(self.index, &key)).flatten().map(Entry::known);
+        old = old.or_else(|| state.removed.remove(&key));
         drop(state);
         if old.is_none() {
-            // Removed ahead of the watch, or replaced by a newer object of the name: tell what the event says.
+            // Nobody knew of it.
             let mut object = object;
             (self.trim)(&mut object);
             old = Some(Arc::new(object));
@@ -335,11 +351,10 @@ impl<K: Resource + 'static> Cache<K> {
             })
             .map(|(key, _)| key.clone())
             .collect();
-        let gone: Vec<Arc<K>> = gone
-            .iter()
-            .filter_map(|key| state.take(self.index, key))
-            .map(|entry| entry.object)
-            .collect();
+        let mut gone: Vec<Arc<K>> =
+            gone.iter().filter_map(|key| state.take(self.index, key)).map(Entry::known).collect();
+        let told: Vec<Key> = state.removed.keys().filter(|k| !seen.contains(*k)).cloned().collect();
+        gone.extend(told.iter().filter_map(|key| state.removed.remove(key)));
         state.assumed.retain(|revision, _| meanwhile.contains(revision));
         drop(state);
         for object in gone {
@@ -446,7 +461,7 @@ impl<K: Resource> State<K> {
                     .get(&key)
                     .is_some_and(|e| e.beneath.is_some() && version(e.object.meta()) == at);
             if stale && let Some(entry) = self.take(index, &key) {
-                ghosts.push(entry.object);
+                ghosts.push(entry.known());
             }
         }
         ghosts
@@ -454,111 +469,5 @@ impl<K: Resource> State<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use parking_lot::Mutex;
-    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
-
-    fn object(name: &str, uid: &str, revision: u64) -> ConfigMap {
-        ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(name.into()),
-                namespace: Some("ns".into()),
-                uid: Some(uid.into()),
-                resource_version: Some(revision.to_string()),
-                ..Default::default()
-            },
-            ..Default::default()
-        }
-    }
-
-    fn cache() -> (Arc<Cache<ConfigMap>>, Arc<Mutex<Vec<String>>>) {
-        let cache = Cache::new(|_| (), |_, groups| groups.push("all".into()));
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let sink = log.clone();
-        cache.on_change(move |change: &Change<'_, ConfigMap>| {
-            let show = |o: Option<&Arc<ConfigMap>>| {
-                o.map_or("-".into(), |o| {
-                    format!("{}{}", o.metadata.name.clone().unwrap(), version(&o.metadata))
-                })
-            };
-            sink.lock().push(format!("{}>{}", show(change.old), show(change.new)));
-        });
-        (cache, log)
-    }
-
-    #[test]
-    fn a_write_is_seen_before_the_watch_and_confirmed_by_it() {
-        let (cache, log) = cache();
-        for event in [Init, InitApply(object("a", "1", 1)), InitDone] {
-            cache.handle(event);
-        }
-        cache.assume(object("b", "2", 5));
-        assert!(cache.get("ns", "b").is_some());
-        assert_eq!(cache.group("all").len(), 2);
-        cache.handle(Apply(object("a", "1", 4)));
-        assert!(cache.get("ns", "b").is_some(), "an older event proves nothing");
-        cache.handle(Apply(object("b", "2", 5)));
-        cache.handle(Apply(object("a", "1", 6)));
-        assert!(cache.get("ns", "b").is_some());
-        assert_eq!(*log.lock(), ["->a1", "a1>a4", "->b5", "a4>a6"]);
-    }
-
-    #[test]
-    fn an_assumption_that_the_watch_passes_is_a_ghost() {
-        let (cache, log) = cache();
-        for event in [Init, InitDone] {
-            cache.handle(event);
-        }
-        cache.assume(object("b", "2", 5));
-        cache.handle(Apply(object("a", "1", 6)));
-        assert!(cache.get("ns", "b").is_none());
-        assert_eq!(*log.lock(), ["b5>-", "->a6"]);
-    }
-
-    #[test]
-    fn an_older_event_does_not_undo_an_assumption() {
-        let (cache, log) = cache();
-        for event in [Init, InitApply(object("a", "1", 1)), InitDone] {
-            cache.handle(event);
-        }
-        cache.assume(object("a", "1", 9));
-        cache.handle(Apply(object("a", "1", 3)));
-        assert_eq!(version(cache.get("ns", "a").unwrap().meta()), 9);
-        cache.handle(Apply(object("a", "1", 9)));
-        cache.handle(Delete(object("a", "1", 10)));
-        assert!(cache.is_empty());
-        assert_eq!(*log.lock(), ["->a1", "a1>a9", "a3>a9", "a9>-"]);
-    }
-
-    #[test]
-    fn a_new_list_drops_what_it_lacks_and_keeps_what_was_written_meanwhile() {
-        let (cache, log) = cache();
-        for event in
-            [Init, InitApply(object("a", "1", 1)), InitApply(object("b", "2", 2)), InitDone, Init]
-        {
-            cache.handle(event);
-        }
-        cache.assume(object("c", "3", 7));
-        for event in [InitApply(object("a", "9", 6)), InitDone] {
-            cache.handle(event);
-        }
-        assert!(cache.get("ns", "b").is_none() && cache.get("ns", "c").is_some());
-        assert_eq!(*log.lock(), ["->a1", "->b2", "a1>-", "->a6", "b2>-"]);
-    }
-
-    #[test]
-    fn a_removed_object_is_gone_at_once_and_told_by_the_watch() {
-        let (cache, log) = cache();
-        for event in [Init, InitApply(object("a", "1", 1)), InitDone] {
-            cache.handle(event);
-        }
-        cache.assume_removed(&Key::new("ns", "a"), "other");
-        assert_eq!(cache.len(), 1);
-        cache.assume_removed(&Key::new("ns", "a"), "1");
-        assert!(cache.is_empty() && cache.group("all").is_empty());
-        cache.handle(Delete(object("a", "1", 2)));
-        assert_eq!(*log.lock(), ["->a1", "a2>-"]);
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -57,7 +57,21 @@ impl Graph {
         let old = state.nodes.get(&uid);
         let new_owners = old.is_none_or(|o| o.owners != owners);
         let now_waits = waits.is_some() && old.is_none_or(|o| o.waits != waits);
+        let mut look = Vec::new();
         if new_owners {
+            // An owner that waited for this object may go on.
+            let blocked = |o: &&OwnerReference| {
+                o.block_owner_deletion == Some(true)
+                    && !owners
+                        .iter()
+                        .any(|n| n.uid == o.uid && n.block_owner_deletion == Some(true))
+            };
+            let freed = old.iter().flat_map(|o| o.owners.iter().filter(blocked));
+            look.extend(
+                freed
+                    .map(|o| o.uid.clone())
+                    .filter(|o| state.nodes.get(o).is_some_and(|n| n.waits.is_some())),
+            );
             state.leave(&uid);
             for owner in &owners {
                 state.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
@@ -65,11 +79,10 @@ impl Graph {
         }
         if owners.is_empty() && waits.is_none() {
             state.nodes.remove(&uid);
-            return Vec::new();
+            return look;
         }
         let has_owners = !owners.is_empty();
         state.nodes.insert(uid.clone(), Node { resource, key: Key::of(meta), owners, waits });
-        let mut look = Vec::new();
         if now_waits {
             look.extend(state.dependents.get(&uid).into_iter().flatten().cloned());
         }
@@ -166,6 +179,15 @@ mod tests {
         graph.put(0, &meta("b", &["a"], None));
         assert_eq!(graph.put(0, &meta("a", &[], Some(FOREGROUND))), ["b", "a"]);
         assert_eq!(graph.remove(&meta("b", &["a"], None)), ["a"]);
+        let mut blocking = meta("c", &["a", "x"], None);
+        blocking.owner_references.as_mut().unwrap()[0].block_owner_deletion = Some(true);
+        assert_eq!(graph.put(0, &blocking), ["c"]);
+        assert_eq!(
+            graph.put(0, &meta("c", &["x"], None)),
+            ["a", "c"],
+            "it lets go of the owner that waits"
+        );
+        graph.remove(&meta("c", &["x"], None));
         graph.remove(&meta("a", &[], Some(FOREGROUND)));
         assert_eq!(graph.len(), 0);
     }

@@ -116,3 +116,61 @@ async fn a_namespace_has_its_things_and_goes_with_all_of_them() {
     assert!(pods.list(&Default::default()).await.unwrap().items.is_empty());
     assert!(deployments.list(&Default::default()).await.unwrap().items.is_empty());
 }
+
+/// Random forests of owners lose random trees: what remains has an owner that lives, or never had one.
+#[tokio::test]
+async fn what_remains_has_an_owner_that_lives() {
+    let cluster = Cluster::start(&[]).await;
+    for seed in 1..4u64 {
+        let mut dice = seed;
+        let mut roll = |sides: usize| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(dice >> 33).unwrap() % sides
+        };
+        let (mut alive, mut owners): (Vec<(String, String)>, Vec<Vec<usize>>) =
+            (Vec::new(), Vec::new());
+        for at in 0..30 {
+            let name = format!("s{seed}-{at:02}");
+            let mut mine: Vec<usize> = Vec::new();
+            if at > 5 {
+                mine = (0..=roll(2)).map(|_| roll(at)).collect();
+                mine.sort_unstable();
+                mine.dedup();
+            }
+            let reference = |o: &usize| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": alive[*o].0, "uid": alive[*o].1, "blockOwnerDeletion": true});
+            let references: Vec<_> = mine.iter().map(reference).collect();
+            let made = cluster
+                .create::<ConfigMap>(
+                    json!({"metadata": {"name": name, "ownerReferences": references}}),
+                )
+                .await;
+            alive.push((name, made.metadata.uid.unwrap()));
+            owners.push(mine);
+        }
+        let mut gone: Vec<bool> = vec![false; alive.len()];
+        for _ in 0..4 {
+            let at = roll(alive.len());
+            gone[at] = true;
+            let params =
+                if roll(2) == 0 { DeleteParams::foreground() } else { DeleteParams::background() };
+            let _ = cluster.api::<ConfigMap>().delete(&alive[at].0, &params).await;
+        }
+        // Owners come before what they own.
+        for at in 0..alive.len() {
+            gone[at] |= !owners[at].is_empty() && owners[at].iter().all(|o| gone[*o]);
+        }
+        let expected: Vec<_> =
+            alive.iter().zip(&gone).filter(|(_, g)| !**g).map(|((n, _), _)| n.clone()).collect();
+        eventually("the others to go", || async {
+            let prefix = format!("s{seed}-");
+            let maps =
+                cluster.list::<ConfigMap>().await.into_iter().filter_map(|m| m.metadata.name);
+            let mut left: Vec<_> = maps.filter(|n| n.starts_with(&prefix)).collect();
+            left.sort();
+            (left == expected).then_some(())
+        })
+        .await;
+    }
+}
