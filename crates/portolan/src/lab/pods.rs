@@ -20,6 +20,8 @@ pub struct Container {
     pub pid: u32,
     /// Where its run is described.
     pub directory: PathBuf,
+    /// Runs before this one.
+    pub restarts: u32,
 }
 
 /// What `sandbox.json` says of the pod.
@@ -71,6 +73,11 @@ fn containers_of(directory: &Path) -> Vec<Container> {
             namespace: pod.namespace.clone(),
             pod: pod.name.clone(),
             pid,
+            // The runs of a container are counted from nought.
+            restarts: directory
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok())
+                .unwrap_or_default(),
             directory,
         })
         .collect()
@@ -80,7 +87,9 @@ fn containers_of(directory: &Path) -> Vec<Container> {
 fn running(container: &Path) -> Option<(u32, PathBuf)> {
     entries(container).find_map(|run| {
         let running: Running = spec::read(&run.join(RUNNING)).ok()?;
-        let lives = start_time(running.pid) == Some(running.start) && !run.join(EXIT).exists();
+        let same = start_time(running.pid) == Some(running.start) && !run.join(EXIT).exists();
+        // One that ended and was not waited for yet has no program any more.
+        let lives = same && fs::read_link(format!("/proc/{}/exe", running.pid)).is_ok();
         lives.then_some((running.pid, run))
     })
 }
@@ -115,6 +124,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].pod.as_str(), found[0].pid), ("web-0", own));
         assert!(found[0].directory.ends_with("web/1"));
+        assert_eq!(found[0].restarts, 1);
         fs::write(pod.join("containers/web/1").join(EXIT), "{}").expect("a file");
         assert_eq!(containers_of(pod), []);
     }

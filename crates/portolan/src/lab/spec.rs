@@ -45,7 +45,7 @@ pub struct Wishes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     #[error(
-        "--name {0:?}: a lab's name is at most 40 lower-case letters, digits and dashes, and starts and ends with a letter or digit"
+        "{0:?} is no name for a lab: it takes at most 40 lower-case letters, digits and dashes, with a letter or digit at both ends"
     )]
     Name(String),
     #[error("--workers {0}: at most {WORKERS_MAX}")]
@@ -244,7 +244,9 @@ mod tests {
     #[test]
     fn mistakes_name_the_flag_and_the_remedy() {
         let message = |wishes| LabSpec::complete(wishes).expect_err("a mistake").to_string();
-        assert!(message(Wishes { name: "My Lab".into(), ..wishes() }).starts_with("--name"));
+        assert!(
+            message(Wishes { name: "My Lab".into(), ..wishes() }).contains("no name for a lab")
+        );
         assert!(message(Wishes { workers: 300, ..wishes() }).contains("at most 200"));
         let overlapping =
             Wishes { service_ranges: Some("10.244.0.0/20".parse().expect("range")), ..wishes() };

@@ -169,7 +169,7 @@ fn health(component: ComponentStatus, paths: &Paths, nodes: Option<&[Node]>) -> 
 fn dns(plan: &Plan, paths: &Paths) -> Vec<ComponentHealth> {
     let mut healths = Vec::new();
     for node in &plan.nodes {
-        for pods::Container { pod, pid, .. } in pods::dns(paths, &node.name) {
+        for pods::Container { pod, pid, restarts, .. } in pods::dns(paths, &node.name) {
             let netns = NetNs::of_process(pid);
             let ready = netns.ok().and_then(|netns| {
                 netns.run(|| http::get(local(8181), "/ready", PATIENCE)).ok()?.ok()
@@ -180,7 +180,7 @@ fn dns(plan: &Plan, paths: &Paths) -> Vec<ComponentHealth> {
                 node: node.name.clone(),
                 pid: Some(pid),
                 healthy: ready.is_some(),
-                restarts: 0,
+                restarts,
                 last_exit: None,
                 log: PathBuf::from(format!("kubectl logs -n kube-system {pod}")),
             });
