@@ -9,6 +9,7 @@ pub mod conntrack;
 pub mod datagram;
 mod error;
 pub mod link;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod neighbour;

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    portolan_linux::memory::stay_small();
     let args: Vec<OsString> = std::env::args_os().collect();
     // What runs once per container starts without a parser and without a runtime.
     match args.get(1).and_then(|word| word.to_str()) {
