@@ -328,6 +328,33 @@ pub fn inherited(number: RawFd) -> Attempt<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Gives back the memory of this process that is only a copy of files: the pages of programs and
+/// libraries that were needed to start. What is needed again is read again.
+pub fn forget_file_pages() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
+    let mut range = None;
+    for line in maps.lines() {
+        if let Some((ends, rest)) = line.split_once(' ')
+            && let Some((from, to)) = ends.split_once('-')
+            && let (Ok(from), Ok(to)) =
+                (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+        {
+            // Private, readable, never written to, and of a file.
+            let fits = rest.starts_with("r-")
+                && rest.as_bytes().get(3) == Some(&b'p')
+                && rest.contains('/');
+            range = fits.then_some((from, to));
+        } else if line.starts_with("Anonymous:")
+            && line.split_ascii_whitespace().nth(1) == Some("0")
+            && let Some((from, to)) = range.take()
+        {
+            // SAFETY: the mapping is backed by a file and holds no page of its own, as the kernel
+            // just said, and it cannot be written: dropped pages come back as they were.
+            unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
 /// The path of the program that this process runs, also after the file was replaced.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")

@@ -115,5 +115,6 @@ tests![
     view::a_container_sees_what_kubernetes_promises,
     view::volumes_follow_their_sources,
     view::kubectl_reads_logs_and_runs_commands,
+    view::kubectl_forwards_ports,
     probes::probes_decide_readiness_and_restarts,
 ];

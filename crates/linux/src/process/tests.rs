@@ -141,3 +141,17 @@ fn a_process_is_known_by_number_and_start() {
     assert!(inherited(1).is_err());
     assert!(inherited(987).is_err());
 }
+
+#[test]
+fn pages_of_files_are_given_back_and_come_back() {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("RssFile:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = resident();
+    forget_file_pages();
+    assert!(resident() < before);
+    // Everything still works.
+    assert_eq!(output(Spawn::new("echo").arg("here")), ("here".to_owned(), 0));
+}

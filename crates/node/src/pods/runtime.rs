@@ -3,7 +3,11 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
-use kube::Client;
+use k8s_openapi::{
+    api::core::v1::{Service, ServiceSpec},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, api::ListParams};
 use parking_lot::Mutex;
 use portolan_linux::watch::FileWatch;
 use tokio::sync::watch;
@@ -39,6 +43,8 @@ pub(crate) struct Runtime {
     /// The node's range, once it has one.
     network: watch::Receiver<Option<Vec<IpNet>>>,
     ipam: Mutex<Option<Ipam>>,
+    /// The Services of namespaces as last heard, for when the API server does not answer.
+    services: Mutex<HashMap<String, Vec<Service>>>,
     /// Counts the changes of the image store.
     pub(crate) image_changes: watch::Receiver<u64>,
 }
@@ -83,6 +89,7 @@ impl Runtime {
             views: Mutex::default(),
             network,
             ipam: Mutex::new(None),
+            services: Mutex::default(),
             image_changes,
         }))
     }
@@ -122,6 +129,41 @@ impl Runtime {
         ipam.allocate().map_err(|e| e.to_string())
     }
 
+    /// The Services that a new container is told of. While the API server does not answer, those
+    /// that it told of last; the error says that there are none yet.
+    pub(crate) async fn services(
+        &self,
+        namespace: &str,
+        links: bool,
+    ) -> Result<Vec<Service>, String> {
+        let mut namespaces = vec!["default"];
+        if links && namespace != "default" {
+            namespaces.push(namespace);
+        }
+        let mut found = Vec::new();
+        for namespace in namespaces {
+            let api: Api<Service> = Api::namespaced(self.client.0.clone(), namespace);
+            match api.list(&ListParams::default()).await {
+                Ok(list) => {
+                    let trimmed: Vec<_> =
+                        list.items.into_iter().map(|s| trim(s, namespace)).collect();
+                    self.services.lock().insert(namespace.to_owned(), trimmed.clone());
+                    found.extend(trimmed);
+                }
+                Err(e) => match self.services.lock().get(namespace) {
+                    Some(held) => found.extend(held.iter().cloned()),
+                    None => {
+                        return Err(format!(
+                            "services have not yet been read at least once: {}",
+                            super::report(&e)
+                        ));
+                    }
+                },
+            }
+        }
+        Ok(found)
+    }
+
     pub(crate) fn release_ips(&self, ips: &[IpAddr]) {
         if let Some(ipam) = self.ipam.lock().as_mut() {
             ipam.release(ips);
@@ -153,5 +195,22 @@ impl Runtime {
             }
             None => self.images.find(&normalized),
         })
+    }
+}
+
+/// What a container's environment needs of a Service.
+fn trim(service: Service, namespace: &str) -> Service {
+    Service {
+        metadata: ObjectMeta {
+            name: service.metadata.name,
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: service.spec.map(|s| ServiceSpec {
+            cluster_ip: s.cluster_ip,
+            ports: s.ports,
+            ..ServiceSpec::default()
+        }),
+        status: None,
     }
 }

@@ -103,6 +103,8 @@ fn run(directory: &Path, ready: &mut Option<File>) -> io::Result<()> {
     spec::write(&directory.join(RUNNING), &running)?;
     drop(ready.take());
     drop(spec);
+    // From here on it mostly waits, perhaps for years.
+    process::forget_file_pages();
 
     let (stdout, stderr) = (container.take_stdout(), container.take_stderr());
     log::follow(&mut output, stdout.map(Into::into), stderr.map(Into::into), container.pidfd());

@@ -50,6 +50,11 @@ pub(crate) async fn a_pod_becomes_ready_at_once_and_leaves_nothing(lab: Lab) {
     let mut sorted = times.clone();
     sorted.sort_unstable();
     assert!(sorted[2] < 2000, "pods start slowly: {times:?} ms");
+    let memory = shim_memory(&lab);
+    println!("  a shim's memory: {memory}");
+    // This is a large program with debugging help: a release build needs far less.
+    let all = memory.split_once("VmRSS: ").and_then(|m| m.1.split(' ').next()?.parse::<u64>().ok());
+    assert!(all.is_some_and(|kib| kib < 12 * 1024), "a shim holds too much: {memory}");
     for event in [
         "Pulled: Container image \"test/serve\" already present on machine",
         "Created: Created container: c",
@@ -72,6 +77,21 @@ pub(crate) async fn a_pod_becomes_ready_at_once_and_leaves_nothing(lab: Lab) {
     assert!(get((ip(&pod), 80).into(), "/").await.is_err());
     assert!(start.elapsed() < Duration::from_millis(500));
     lab.event("Killing: Stopping container c").await;
+}
+
+/// What one of the shims occupies, from its status in /proc.
+fn shim_memory(lab: &Lab) -> String {
+    let pods = std::fs::read_dir(lab.config.run_dir.join("pods")).expect("pods").flatten();
+    let running = pods.map(|p| p.path().join("containers/c/1/running.json"));
+    let text = running
+        .filter_map(|r| std::fs::read_to_string(r).ok())
+        .next()
+        .expect("a running container");
+    let running: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", running["shim"])).expect("a shim");
+    let lines = status.lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("Rss"));
+    lines.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) async fn containers_are_restarted_with_growing_patience(lab: Lab) {

@@ -145,3 +145,50 @@ pub(crate) async fn kubectl_reads_logs_and_runs_commands(lab: Lab) {
     let (text, ok) = lab.kubectl(&["logs", "end", "--previous"]).await;
     assert!(!ok && text.contains("previous terminated container"), "{text}");
 }
+
+pub(crate) async fn kubectl_forwards_ports(lab: Lab) {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    lab.pod("web", json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "test/serve"}]})).await;
+    let address = ip(&lab.ready("web").await);
+    until("it serves", || async { tokio::net::TcpStream::connect((address, 8080)).await.ok() })
+        .await;
+    let mut kubectl = tokio::process::Command::new("kubectl")
+        .args([
+            "--kubeconfig",
+            &lab.kubeconfig.display().to_string(),
+            "port-forward",
+            "pod/web",
+            ":8080",
+            ":9",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("kubectl");
+    let mut lines = BufReader::new(kubectl.stdout.take().expect("output")).lines();
+    let mut ports = Vec::new();
+    while ports.len() < 2 {
+        let line = lines.next_line().await.expect("a line").expect("a line");
+        let port = line
+            .strip_prefix("Forwarding from 127.0.0.1:")
+            .and_then(|l| l.split(' ').next()?.parse::<u16>().ok());
+        ports.extend(port);
+    }
+    for _ in 0..3 {
+        let mut stream =
+            tokio::net::TcpStream::connect(("127.0.0.1", ports[0])).await.expect("connected");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("an answer");
+        assert!(text.ends_with("web\n"), "{text}");
+    }
+    // Where nobody listens in the pod, kubectl says so.
+    let mut stream =
+        tokio::net::TcpStream::connect(("127.0.0.1", ports[1])).await.expect("connected");
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let mut errors = BufReader::new(kubectl.stderr.take().expect("errors")).lines();
+    let line = errors.next_line().await.expect("a line").expect("a line");
+    assert!(line.contains("failed to connect to localhost:9 inside the pod"), "{line}");
+    kubectl.kill().await.expect("ended");
+}

@@ -5,7 +5,9 @@
 //! one may do everything, as only the cluster's own parts get any.
 
 mod exec;
+mod forward;
 pub(crate) mod logs;
+mod spdy;
 mod stream;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
@@ -145,6 +147,9 @@ async fn answer(runtime: Arc<Runtime>, request: Request<Incoming>, known: bool) 
         }
         (["attach", namespace, pod, container] | ["attach", namespace, pod, _, container], _) => {
             exec::attach(runtime, &format!("{namespace}/{pod}"), container, request)
+        }
+        (["portForward", namespace, pod] | ["portForward", namespace, pod, _], _) => {
+            forward::forward(&runtime, &format!("{namespace}/{pod}"), request)
         }
         _ => text(StatusCode::NOT_FOUND, "404 page not found"),
     }

@@ -4,8 +4,6 @@ mod describe;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, api::ListParams};
 use portolan_linux::{
     cgroup::Cgroup,
     process::{Pidfd, Spawn},
@@ -14,7 +12,6 @@ use tokio::time::Instant;
 
 use super::{Message, Running, Worker, hook};
 use crate::pods::{
-    Runtime,
     environment::{self, Data},
     images::Image,
     probe, report,
@@ -190,7 +187,7 @@ impl Worker {
                 let object = runtime.objects.get(kind, &namespace, &name).await;
                 data.insert((kind, name), object);
             }
-            (data, services(&runtime, &namespace, links).await)
+            (data, runtime.services(&namespace, links).await)
         };
         let (data, services) = tokio::select! {
             gathered = gather => gathered,
@@ -200,6 +197,7 @@ impl Worker {
             }
         };
         let facts = self.facts();
+        let services = services?;
         let variables =
             environment::variables(&self.pod, &container, image, &facts, &services, &data)?;
         let argv = environment::command_line(&container, image, &variables);
@@ -376,30 +374,6 @@ impl Worker {
             tracing::debug!(container = member.container.name, "init container finished");
         }
     }
-}
-
-/// The Services that a new container is told of.
-async fn services(runtime: &Runtime, namespace: &str, links: bool) -> Vec<Service> {
-    let client = runtime.client.0.clone();
-    let mut found = Vec::new();
-    if links || namespace == "default" {
-        let api: Api<Service> = Api::namespaced(client.clone(), namespace);
-        match api.list(&ListParams::default()).await {
-            Ok(list) => found.extend(list.items.into_iter().map(|mut s| {
-                s.metadata.namespace = Some(namespace.to_owned());
-                s
-            })),
-            Err(e) => tracing::warn!(
-                error = report(&e),
-                "a container starts without knowing of the Services"
-            ),
-        }
-    }
-    if namespace != "default" {
-        let api: Api<Service> = Api::namespaced(client, "default");
-        found.extend(api.get_opt("kubernetes").await.ok().flatten());
-    }
-    found
 }
 
 /// Writes the description down and starts the shim with it. The inner error is the shim's: why
