@@ -5,6 +5,7 @@ mod lab;
 mod life;
 mod random;
 mod routes;
+mod whole;
 
 use std::net::{IpAddr, SocketAddr};
 

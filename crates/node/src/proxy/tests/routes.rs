@@ -164,3 +164,29 @@ fn udp_clients_follow_when_their_pod_goes() {
     assert_eq!(deleted, 1);
     assert_eq!(ask(), "10.244.1.2 saw 10.244.0.3");
 }
+
+#[test]
+fn pods_leave_the_cluster_under_the_nodes_address() {
+    let lab = Lab::new();
+    let node = |name: &str, address: &str| {
+        Event::Node(Node {
+            name: name.into(),
+            zone: None,
+            internal_ips: vec![ip(address)],
+            pod_cidrs: vec![],
+        })
+    };
+    let events = [node("node-0", "172.30.0.2"), node("node-1", "172.30.0.3")];
+    let mut proxy = Proxy::start_with(&lab, view(), events);
+    let seen = |ns: &super::lab::Ns, at: &str| {
+        let listener = ns.run(|| std::net::TcpListener::bind(at).unwrap());
+        let _open =
+            lab.at(ip("10.244.0.2")).run(|| super::lab::connect(ip("10.244.0.2"), to(at)).unwrap());
+        listener.accept().unwrap().1.ip().to_string()
+    };
+    assert_eq!(seen(&lab.outside, "198.51.100.7:7000"), "198.51.100.1", "outside");
+    assert_eq!(seen(&lab.others, "172.30.0.3:7000"), "10.244.0.2", "another node");
+    assert_eq!(seen(&lab.others, "10.244.1.2:7000"), "10.244.0.2", "another node's pod");
+    proxy.hear([Event::NodeDeleted("node-1".into())]);
+    assert_eq!(seen(&lab.others, "172.30.0.3:7001"), "172.30.0.2", "no node any more");
+}

@@ -1,0 +1,186 @@
+//! The whole proxy, against the real API server in one process.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use portolan_apiserver::store::memory::MemoryStore;
+use portolan_apiserver::{ApiServer, Config};
+use portolan_model::object::Protocol;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::lab::{Heard, Lab, OUTSIDE, connect};
+use super::{ip, to};
+use crate::proxy::{Error, ProxyConfig, Query, explain, run};
+
+fn config() -> ProxyConfig {
+    ProxyConfig {
+        node_name: "node-0".to_owned(),
+        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+        drift_period: Duration::from_millis(50),
+        ..ProxyConfig::default()
+    }
+}
+
+fn start(client: &Client) -> (CancellationToken, JoinHandle<Result<(), Error>>) {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(client.clone(), config(), stop.clone()));
+    (stop, task)
+}
+
+/// Waits until `ready` says so; events lead there, the clock only bounds the wait.
+async fn until<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !ready().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Status and body of an HTTP answer.
+async fn get(port: u16, path: &str) -> (u16, String) {
+    let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else {
+        return (0, String::new());
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let status = text.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    (status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+async fn create<K>(client: &Client, object: serde_json::Value) -> K
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + serde::Serialize,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), "default");
+    api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap()
+}
+
+fn green_slice(address: &str, node: &str) -> serde_json::Value {
+    json!({
+        "metadata": { "name": "green-1", "labels": { "kubernetes.io/service-name": "green" } },
+        "addressType": "IPv4",
+        "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }],
+        "endpoints": [{ "addresses": [address], "nodeName": node }],
+    })
+}
+
+async fn story(lab: &Lab) {
+    let api = ApiServer::start(Arc::new(MemoryStore::new()), Config::default()).await.unwrap();
+    let client = Client::new(api.service(), "default");
+    let (stop, task) = start(&client);
+    let service: core::Service = create(
+        &client,
+        json!({
+            "metadata": { "name": "green" },
+            "spec": {
+                "type": "LoadBalancer",
+                "externalTrafficPolicy": "Local",
+                "ports": [{ "port": 80, "nodePort": 30_002 }],
+            },
+        }),
+    )
+    .await;
+    let spec = service.spec.unwrap();
+    let vip = to(&format!("{}:80", spec.cluster_ip.unwrap()));
+    let health = u16::try_from(spec.health_check_node_port.unwrap()).unwrap();
+    let dial = |from: &str, at| lab.dial(ip(from), Protocol::Tcp, at);
+    until("refused without endpoints", || async { dial("10.244.0.3", vip) == Heard::Refused })
+        .await;
+
+    create::<discovery::EndpointSlice>(&client, green_slice("10.244.0.2", "node-0")).await;
+    let served = |from: &'static str, by: &'static str| {
+        move || async move {
+            matches!(dial(from, vip), Heard::Answer { server, .. } if server.ip() == ip(by))
+        }
+    };
+    until("served by 10.244.0.2", served("10.244.0.3", "10.244.0.2")).await;
+    let node_port = lab.dial(OUTSIDE.into(), Protocol::Tcp, to("172.30.0.2:30002"));
+    assert_eq!(node_port, Heard::Answer { server: to("10.244.0.2:8080"), peer: OUTSIDE.into() });
+
+    let (status, body) = get(health, "/").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains(r#""localEndpoints":1"#), "{body}");
+    assert_eq!(get(10_249, "/proxyMode").await, (200, "nftables".to_owned()));
+    assert_eq!(get(10_249, "/healthz").await.0, 200);
+    assert_eq!(get(10_256, "/livez").await.0, 200);
+    let (_, body) = get(10_256, "/healthz").await;
+    assert!(body.contains("lastUpdated") && body.contains("nodeEligible"), "{body}");
+    let (_, page) = get(10_249, "/metrics").await;
+    for name in [
+        "kubeproxy_sync_proxy_rules_duration_seconds_count",
+        "kubeproxy_network_programming_duration_seconds_bucket",
+        "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+        "kubeproxy_sync_proxy_rules_service_changes_total",
+        "kubeproxy_proxy_healthz_total{code=\"200\"} 1",
+    ] {
+        assert!(page.contains(name), "{name} is not in:\n{page}");
+    }
+
+    // Its pod moves to another node, where nothing answers for this one.
+    let slices: Api<discovery::EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let moved = Patch::Merge(green_slice("10.244.1.2", "node-1"));
+    slices.patch("green-1", &PatchParams::default(), &moved).await.unwrap();
+    until("served by 10.244.1.2", served("10.244.0.3", "10.244.1.2")).await;
+    assert_eq!(lab.dial(OUTSIDE.into(), Protocol::Tcp, to("172.30.0.2:30002")), Heard::Silence);
+    until("the health check fails", || async { get(health, "/").await.0 == 503 }).await;
+    let query = Query {
+        source: OUTSIDE.into(),
+        destination: ip("172.30.0.2"),
+        port: 30_002,
+        protocol: Protocol::Tcp,
+    };
+    let explanation = explain(&client, &config(), query).await.unwrap().to_string();
+    for part in
+        ["default/green", "dropped", "map node_ports", "runs on another node", "holds exactly this"]
+    {
+        assert!(explanation.contains(part), "{part} is not in:\n{explanation}");
+    }
+
+    // Somebody clears the tables: mended without being asked.
+    let wipe = std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap();
+    assert!(wipe.success());
+    until("mended", served("10.244.0.3", "10.244.1.2")).await;
+
+    // A connection is open while the proxy stops, is away, and starts again.
+    let stream = lab.at(ip("10.244.0.4")).run(|| connect(ip("10.244.0.4"), vip).unwrap());
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    assert!(served("10.244.0.3", "10.244.1.2")().await, "nobody is needed");
+    slices.delete("green-1", &DeleteParams::default()).await.unwrap();
+    let (stop, task) = start(&client);
+    until("caught up", || async { dial("10.244.0.3", vip) == Heard::Refused }).await;
+    let (mut stream, mut heard) = (stream, String::new());
+    std::io::Write::write_all(&mut stream, b"still here\n").unwrap();
+    let mut lines = std::io::BufReader::new(&stream);
+    while heard.is_empty() || heard.starts_with("10.244.1.2") {
+        heard.clear();
+        std::io::BufRead::read_line(&mut lines, &mut heard).unwrap();
+    }
+    assert_eq!(heard, "still here\n");
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[test]
+fn from_the_api_server_to_the_packet() {
+    let lab = Lab::new();
+    lab.node.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(story(&lab));
+    });
+}
