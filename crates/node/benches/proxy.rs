@@ -1,0 +1,175 @@
+//! How long the kernel takes to follow: full passes and single changes at scale, in a network
+//! namespace of its own. Run as root: `cargo bench -p portolan-node --bench proxy [SERVICES ENDPOINTS]`.
+
+#![allow(clippy::print_stdout)]
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use portolan_linux::netns::{self, NetNs};
+use portolan_model::frontend::Family;
+use portolan_model::object::{
+    AddressType, Endpoint, EndpointPort, EndpointSlice, Node, ObjectName, Protocol, Service,
+    ServicePort, ServiceType,
+};
+use portolan_model::{Desired, Event, NodeView, Snapshot};
+use portolan_node::proxy::datapath::nftables::Nftables;
+use portolan_node::proxy::datapath::{Datapath, Scope};
+
+fn main() {
+    let numbers: Vec<u32> = std::env::args().filter_map(|text| text.parse().ok()).collect();
+    let sizes = match numbers[..] {
+        [services, endpoints] => vec![(services, endpoints)],
+        _ => vec![(5_000, 50), (10_000, 10), (45_000, 1)],
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (services, endpoints) in sizes {
+        let path = dir.path().join(format!("{services}x{endpoints}"));
+        let ns = NetNs::create(&path).expect("root makes network namespaces");
+        ns.run(|| measure(services, endpoints)).expect("to enter the namespace");
+        drop(ns);
+        netns::remove(&path).expect("to remove the namespace");
+    }
+}
+
+fn service(number: u32) -> Service {
+    let [_, high, middle, low] = number.to_be_bytes();
+    Service {
+        name: ObjectName::new("bench", format!("service-{number}")),
+        service_type: ServiceType::ClusterIP,
+        cluster_ips: vec![[10, 96 + high, middle, low].into()],
+        headless: false,
+        external_name: None,
+        ports: vec![ServicePort {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: None,
+        }],
+        external_ips: vec![],
+        load_balancer: vec![],
+        load_balancer_source_ranges: vec![],
+        internal_traffic_policy: Default::default(),
+        external_traffic_policy: Default::default(),
+        health_check_node_port: None,
+        affinity_seconds: None,
+        publish_not_ready_addresses: false,
+        traffic_distribution: None,
+        foreign_proxy: false,
+    }
+}
+
+/// The slice of a Service; `shift` moves its first endpoint elsewhere.
+fn slice(number: u32, endpoints: u32, shift: u32) -> EndpointSlice {
+    let endpoint = |index: u32| {
+        let pod = number * endpoints + index + if index == 0 { shift << 21 } else { 0 };
+        let address: IpAddr = (0x0B00_0000_u32 + pod).to_be_bytes().into();
+        Endpoint {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            hostname: None,
+            node_name: Some(format!("node-{}", pod % 1000).into()),
+            zone: Some(format!("zone-{}", pod % 3).into()),
+            hints_for_zones: vec![],
+            hints_for_nodes: vec![],
+            pod: None,
+        }
+    };
+    EndpointSlice {
+        name: ObjectName::new("bench", format!("service-{number}-x")),
+        service: Some(ObjectName::new("bench", format!("service-{number}"))),
+        address_type: AddressType::Ipv4,
+        ports: vec![EndpointPort { name: "".into(), protocol: Protocol::Tcp, port: Some(8080) }],
+        endpoints: (0..endpoints).map(endpoint).collect(),
+    }
+}
+
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    println!("  {what:<42} {:>10.1?}   {:6.1} MiB resident", start.elapsed(), resident());
+    result
+}
+
+fn median(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let (low, high) = (times[0], times[times.len() - 1]);
+    format!("{:.1?} [{low:.1?} {high:.1?}]", times[times.len() / 2])
+}
+
+fn measure(services: u32, endpoints: u32) {
+    println!("{services} Services x {endpoints} endpoints");
+    let mut snapshot = Snapshot::default();
+    timed("objects to snapshot", || {
+        snapshot.apply(Event::Node(Node {
+            name: "node-1".into(),
+            zone: None,
+            internal_ips: vec![[172, 30, 0, 2].into()],
+            pod_cidrs: vec![],
+        }));
+        for number in 0..services {
+            snapshot.apply(Event::Service(service(number)));
+            snapshot.apply(Event::EndpointSlice(slice(number, endpoints, 0)));
+        }
+    });
+    let view = NodeView {
+        name: "node-1".into(),
+        families: vec![Family::Ipv4],
+        cluster_cidrs: vec!["11.0.0.0/8".parse().expect("a network")],
+        ..NodeView::default()
+    };
+    let mut desired = Desired::new(view.clone());
+    let mut datapath = Nftables::open().expect("nftables");
+    let start = Instant::now();
+    timed("snapshot to desired", || {
+        let dirty = snapshot.take_dirty();
+        desired.update(&snapshot, &dirty)
+    });
+    let applied = timed("desired to kernel, from nothing", || {
+        datapath.apply(&desired, Scope::Everything).expect("to write")
+    });
+    println!(
+        "  = full sync, snapshot to kernel            {:>10.1?}   {} entries",
+        start.elapsed(),
+        applied.writes
+    );
+    let mut change = |what: &str, events: &dyn Fn(u32) -> Vec<Event>| {
+        let times = (1..102).map(|step| {
+            let events = events(step);
+            let start = Instant::now();
+            events.into_iter().for_each(|event| snapshot.apply(event));
+            let dirty = snapshot.take_dirty();
+            let changes = desired.update(&snapshot, &dirty);
+            datapath.apply(&desired, Scope::Changed(&changes)).expect("to write");
+            start.elapsed()
+        });
+        println!("  {what:<42} {}", median(times.collect()));
+    };
+    change("one endpoint replaced", &|step| {
+        vec![Event::EndpointSlice(slice(7, endpoints, step % 8))]
+    });
+    change("one endpoint more, one less", &|step| {
+        vec![Event::EndpointSlice(slice(9, endpoints + step % 2, 0))]
+    });
+    change("one Service more", &|step| {
+        let number = services + step;
+        vec![Event::Service(service(number)), Event::EndpointSlice(slice(number, endpoints, 0))]
+    });
+    timed("comparing everything with the kernel", || {
+        datapath.apply(&desired, Scope::Everything).expect("to read")
+    });
+    let mut next = Nftables::open().expect("nftables");
+    let applied = timed("a restart adopting it", || {
+        next.apply(&desired, Scope::Everything).expect("to read")
+    });
+    println!("  entries written by the restart             {:>10}", applied.writes);
+    timed("asking whether somebody meddled", || next.may_have_drifted());
+}
