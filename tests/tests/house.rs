@@ -11,8 +11,10 @@ use serde_json::Value;
 
 /// Longer than this is shown, so that somebody looks; a table may be long, a mind may not.
 const SHOWN_LINES: usize = 250;
-/// Longer than this fails.
-const MOST_LINES: usize = 1200;
+/// Longer than this fails,
+const MOST_LINES: usize = 900;
+/// but for these, which are tables.
+const TABLES: [&str; 2] = ["schema/types.rs", "protobuf/messages.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
@@ -201,7 +203,9 @@ fn files_are_of_readable_size() {
     for (lines, path) in &long {
         println!("{lines:>6} lines  {path}");
     }
-    let too_long: Vec<_> = long.iter().filter(|(lines, _)| *lines > MOST_LINES).collect();
+    let table = |path: &str| TABLES.iter().any(|table| path.ends_with(table));
+    let too_long: Vec<_> =
+        long.iter().filter(|(lines, path)| *lines > MOST_LINES && !table(path)).collect();
     assert!(too_long.is_empty(), "split these: {too_long:?}");
 }
 
