@@ -22,6 +22,8 @@ pub(crate) struct Expected {
     /// The same for UDP.
     pub(crate) lines: Vec<(Ipv4Addr, u16)>,
     pub(crate) endpoints: BTreeSet<String>,
+    /// Endpoints that go, and may finish what they have.
+    pub(crate) leaving: BTreeSet<String>,
     pub(crate) target_port: u16,
     /// A client stays with one endpoint.
     pub(crate) affine: bool,
@@ -141,14 +143,15 @@ impl Cluster {
                 continue;
             }
             let object = services.get(name.as_str()).ok_or_else(|| format!("no {name}"))?;
-            let fallback = reference.fallback(service);
-            let endpoints = if should.is_empty() { fallback } else { should };
+            let leaving = reference.fallback(service);
+            let endpoints = if should.is_empty() { leaving.clone() } else { should };
             let (web, lines) = frontends(object);
             expected.push(Expected {
                 name,
                 web,
                 lines,
                 endpoints,
+                leaving,
                 target_port: service.target_port(),
                 affine: service.affinity,
             });

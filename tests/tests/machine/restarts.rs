@@ -150,18 +150,22 @@ fn killing_the_node_agents_loses_nothing() {
 fn killing_the_dns_loses_nothing() {
     // One pod after the other, each while the other serves; both at once can only be asked in vain.
     killed_by("dns", |lab| {
-        for pod in dns_pods(lab) {
-            lab.portolan(&["lab", "restart", "--kill", &format!("dns@{}", pod.1)]).ok();
-            lab.kubectl(&[
-                "wait",
-                "-n",
-                "kube-system",
-                "--for=condition=Ready",
-                "--timeout=90s",
-                "pod",
-                &pod.0,
-            ])
-            .ok();
+        for (pod, node) in dns_pods(lab) {
+            let container = || {
+                let path = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}";
+                lab.kubectl(&["get", "pod", "-n", "kube-system", &pod, "-o", path])
+                    .ok()
+                    .text()
+                    .to_owned()
+            };
+            let count =
+                |text: &str| text.split(' ').next().and_then(|count| count.parse::<u32>().ok());
+            let before = count(&container());
+            lab.portolan(&["lab", "restart", "--kill", &format!("dns@{node}")]).ok();
+            eventually(&format!("{pod} was started again and is ready"), || {
+                let now = container();
+                check(count(&now) > before && now.ends_with("true"), &now)
+            });
         }
     });
 }

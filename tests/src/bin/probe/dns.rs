@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use domain::base::iana::Rtype;
+use domain::base::iana::{Rcode, Rtype};
 use domain::base::{Message, MessageBuilder, Name, ParsedRecord};
 use domain::rdata::AllRecordData;
 use serde_json::json;
@@ -49,7 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let ask = |id: u16| {
         let mut answer = once(id);
         for _ in 1..arguments.attempts {
-            if answer.is_ok() {
+            // Resolvers ask again after SERVFAIL as after silence.
+            if answer.as_ref().is_ok_and(|answer| answer.header().rcode() != Rcode::SERVFAIL) {
                 break;
             }
             // Refused (the pod is just gone) comes at once, so that asking again must not.
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let message = ask(id)?;
         ensure!(message.header().id() == id, "another question's answer");
         let rcode = message.header().rcode();
-        ensure!(rcode == domain::base::iana::Rcode::NOERROR, "{rcode}");
+        ensure!(rcode == Rcode::NOERROR, "{rcode}");
         let mut data = records(message.answer()?)?;
         data.sort();
         Ok(data.join(" "))
