@@ -103,7 +103,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn first_answer(portolan: &Path, probe: &Path) -> Result<f64> {
     let scratch = std::env::temp_dir().join(format!("portolan-bench-{}", std::process::id()));
     std::fs::create_dir_all(&scratch)?;
-    let script = r#"ip link set lo up; exec "$1" first-answer --kubeconfig "$3/kubeconfig" -- "$2" up --data-dir "$3/data" --kubeconfig "$3/kubeconfig""#;
+    let script = r#"
+        ip link set lo up
+        ip link add wire type veth peer name far && ip link set far up && ip link set wire up
+        ip address add 192.0.2.10/24 dev wire
+        exec "$1" first-answer --kubeconfig "$3/kubeconfig" -- "$2" up --node-ip 192.0.2.10 \
+            --data-dir "$3/data" --run-dir "$3/run" --kubeconfig "$3/kubeconfig""#;
     let said = output(
         Command::new("unshare")
             .args([

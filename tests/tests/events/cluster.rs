@@ -13,14 +13,17 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::reference::{Reference, Request};
 
+/// Addresses and ports that clients dial.
+pub(crate) type Dialled = Vec<(Ipv4Addr, u16)>;
+
 /// What a Service's virtual addresses should lead to, with the addresses as the API gave them out.
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub(crate) name: String,
     /// Addresses and ports that TCP clients dial.
-    pub(crate) web: Vec<(Ipv4Addr, u16)>,
+    pub(crate) web: Dialled,
     /// The same for UDP.
-    pub(crate) lines: Vec<(Ipv4Addr, u16)>,
+    pub(crate) lines: Dialled,
     pub(crate) endpoints: BTreeSet<String>,
     /// Endpoints that go, and may finish what they have.
     pub(crate) leaving: BTreeSet<String>,
@@ -185,7 +188,7 @@ fn collection(kind: &str) -> String {
 }
 
 /// All addresses and ports at which a Service is dialled: `web`, then `lines`.
-fn frontends(service: &Value) -> (Vec<(Ipv4Addr, u16)>, Vec<(Ipv4Addr, u16)>) {
+fn frontends(service: &Value) -> (Dialled, Dialled) {
     let address = |value: &Value| value.as_str().and_then(|text| text.parse::<Ipv4Addr>().ok());
     let port = |index: usize, field: &str| {
         service["spec"]["ports"][index][field].as_u64().and_then(|port| u16::try_from(port).ok())

@@ -200,7 +200,7 @@ fn tcp(to: SocketAddr) -> std::io::Result<String> {
 
 /// Whether a question belongs to a flow that may have begun before.
 fn goes_on(kind: &str, time: usize) -> bool {
-    kind == "UDP" && time % 2 == 0
+    kind == "UDP" && time.is_multiple_of(2)
 }
 
 /// Every other question comes from a port that was used before: its flow may be known to connection

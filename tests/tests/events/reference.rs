@@ -86,7 +86,7 @@ impl Service {
     fn random(number: u32, dice: &mut StdRng) -> Self {
         // Always the same ones: an Endpoints object that outlives its Service is taken for the user's
         // own when a Service of that name comes back without a selector, in any cluster.
-        let app = (number % 7 != 0).then(|| dice.random_range(0..APPS));
+        let app = (!number.is_multiple_of(7)).then(|| dice.random_range(0..APPS));
         let headless = dice.random_ratio(1, 8);
         Self {
             app,
