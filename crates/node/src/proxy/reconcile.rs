@@ -193,7 +193,11 @@ fn pass(mut work: Work) -> (Work, Pass) {
         return (work, Pass { result: Ok(None), full, health_checks });
     }
     let scope = if full { Scope::Everything } else { Scope::Changed(&changes) };
-    let result = work.datapath.apply(&work.desired, scope);
+    let result = work.datapath.apply(&work.desired, scope).map(|applied| {
+        // News and repairs written in one pass cannot be told apart: call them news.
+        let mended = if changes.is_empty() { applied.mended } else { 0 };
+        Applied { mended, ..applied }
+    });
     if result.is_ok() && (full || conntrack::concerns(&changes)) {
         forget_udp(&work, (!full).then_some(&changes));
     }

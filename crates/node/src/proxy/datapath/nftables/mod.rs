@@ -185,10 +185,12 @@ impl Datapath for Nftables {
             (Scope::Changed(changes), Some(_)) if !changes.own_addresses => {
                 self.follow(desired, changes).map(|writes| (writes, 0))
             }
-            (_, seen) => {
-                let first = seen.is_none();
-                self.sync(desired).map(|writes| (writes, if first { 0 } else { writes }))
+            // Addresses of the node reach into the rules: all is compared, and all that is
+            // written is news.
+            (Scope::Changed(_), _) | (Scope::Everything, None) => {
+                self.sync(desired).map(|writes| (writes, 0))
             }
+            (Scope::Everything, Some(_)) => self.sync(desired).map(|writes| (writes, writes)),
         };
         match result {
             Ok((writes, mended)) => Ok(Applied { writes, mended, took: start.elapsed() }),
