@@ -12,7 +12,8 @@ pub struct Environment {
     pub portolan: PathBuf,
     /// `KUBECTL`, else `kubectl` on the PATH.
     pub kubectl: PathBuf,
-    /// `portolan-probe` of this package.
+    /// `PORTOLAN_PROBE`, else `portolan-probe` of this package. Pods have a `/tmp` and a `/run` of
+    /// their own: to run in them it must lie elsewhere.
     pub probe: PathBuf,
 }
 
@@ -44,8 +45,11 @@ impl Environment {
             Some(path) => PathBuf::from(path),
             None => on_path("kubectl").ok_or("kubectl is not installed (./x installs it)")?,
         };
-        let probe = beside_the_test("portolan-probe")
-            .ok_or("portolan-probe was not built (cargo build -p portolan-tests)")?;
+        let probe = match std::env::var_os("PORTOLAN_PROBE") {
+            Some(path) => PathBuf::from(path),
+            None => beside_the_test("portolan-probe")
+                .ok_or("portolan-probe was not built (cargo build -p portolan-tests)")?,
+        };
         let portolan = match std::env::var_os("PORTOLAN_BIN") {
             Some(path) => PathBuf::from(path),
             None => beside_the_test("portolan")

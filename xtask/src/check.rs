@@ -1,11 +1,12 @@
 //! `./x lint` and `./x test`.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::cargo::{PORTOLAN, build, cargo, root, run};
+use crate::cargo::{PORTOLAN, PROBE, build, cargo, root, run};
 use crate::steps::{seconds, style};
 
 /// The profile of the binary that the end-to-end tests and the demo drive: the one that the unit
@@ -70,7 +71,7 @@ pub(crate) fn test(arguments: &TestArguments) -> Result<()> {
         ]))?;
     }
     step("build", &format!("portolan, profile {TESTED_PROFILE}"));
-    let [portolan] = build([PORTOLAN], TESTED_PROFILE, |_, _| {})?;
+    let [portolan, probe] = build([PORTOLAN, PROBE], TESTED_PROFILE, |_, _| {})?;
     step("end to end", "labs of several nodes, the real kubectl, packets and DNS");
     eprintln!(
         "  (after {} of formatting, lints, unit tests and building)",
@@ -80,11 +81,33 @@ pub(crate) fn test(arguments: &TestArguments) -> Result<()> {
     command
         .args(["test", "--package", "portolan-tests", "--no-fail-fast", "--"])
         .args(&arguments.harness);
-    command.env("PORTOLAN_BIN", portolan).env("PORTOLAN_TESTS_REQUIRED", "1");
+    let visible = VisibleToPods::copy(&probe)?;
+    command.env("PORTOLAN_BIN", portolan).env("PORTOLAN_PROBE", visible.0.join(PROBE.name));
+    command.env("PORTOLAN_TESTS_REQUIRED", "1");
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", THREADS);
     }
     run(&mut command)
+}
+
+/// A directory with the probe that pods see too, wherever this checkout lies: they have a `/tmp`
+/// and a `/run` of their own. Removed in the end.
+struct VisibleToPods(PathBuf);
+
+impl VisibleToPods {
+    fn copy(probe: &Path) -> Result<Self> {
+        let directory = PathBuf::from(format!("/var/tmp/portolan-tests-{}", std::process::id()));
+        std::fs::create_dir_all(&directory)?;
+        let copy = Self(directory);
+        std::fs::copy(probe, copy.0.join(PROBE.name))?;
+        Ok(copy)
+    }
+}
+
+impl Drop for VisibleToPods {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Licences, advisories and banned crates, where cargo-deny is installed.
