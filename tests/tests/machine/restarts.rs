@@ -147,7 +147,7 @@ fn killing_the_node_agents_loses_nothing() {
 }
 
 #[test]
-#[ignore = "known: the scheduler may put both DNS pods on one node, and then both die at once"]
+#[ignore = "known: failed once with 37 of 252 questions lost; the cause is not established"]
 fn killing_the_dns_loses_nothing() {
     // One pod after the other, each while the other serves; both at once can only be asked in vain.
     killed_by("dns", |lab| {
