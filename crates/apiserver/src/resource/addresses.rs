@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::meta::{self, NameRule};
-use super::names;
+use super::meta::{self, NameRule, invalid_all};
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip, names};
 
 #[derive(Debug)]
 pub(crate) struct ServiceCidr;
@@ -31,13 +30,19 @@ impl Strategy for ServiceCidr {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
-        let (new, was) = (object.list("spec.cidrs"), old.list("spec.cidrs"));
-        // A second family may be added, nothing else.
-        let grows = was.len() == 1 && new.len() == 2 && new[0] == was[0];
-        if new != was && !grows {
-            errors.push(meta::immutable("spec.cidrs", object.at("spec.cidrs")));
-        } else {
-            errors.extend(cidrs(object));
+        let path = "spec.cidrs";
+        let (new, was) = (object.list(path), old.list(path));
+        let changed = |i: usize| {
+            (new[i] != was[i]).then(|| meta::immutable(&format!("{path}[{i}]"), &new[i]))
+        };
+        match (was.len(), new.len()) {
+            (before, now) if before == now => errors.extend((0..now).filter_map(changed)),
+            // A second family may be added, nothing else.
+            (1, 2) => {
+                errors.extend(changed(0));
+                errors.extend(cidrs(object));
+            }
+            _ => errors.push(meta::immutable(path, object.at(path))),
         }
         errors
     }
@@ -60,30 +65,22 @@ fn cidrs(object: &Value) -> Vec<FieldError> {
         return errors;
     }
     if ranges.len() > 2 {
-        errors.push(FieldError::invalid(path, object.at(path), "may only hold up to 2 values"));
+        let mut error = FieldError::invalid(path, &Value::Null, "may only hold up to 2 values");
+        // Kubernetes shows its struct around the list.
+        error.value = format!("{{\"CIDRs\":{}}}", object.at(path));
+        return vec![error];
     }
-    let mut v6 = 0;
     for (i, range) in ranges.iter().enumerate() {
-        let path = format!("{path}[{i}]");
-        match range.parse::<ipnet::IpNet>() {
-            Err(_) => errors.push(FieldError::invalid_text(path, range, names::NOT_A_CIDR)),
-            Ok(net) => {
-                v6 += usize::from(net.addr().is_ipv6());
-                if net.trunc() != net || net.to_string() != *range {
-                    errors.push(FieldError::invalid_text(
-                        path,
-                        range,
-                        format!("must be in canonical form ({:?})", net.trunc().to_string()),
-                    ));
-                }
-            }
-        }
+        errors.extend(ip::strict_cidr(&format!("{path}[{i}]"), range));
     }
-    if errors.is_empty() && ranges.len() == 2 && v6 != 1 {
+    let families: Vec<bool> = ranges.iter().filter_map(|range| ip::cidr_is_v6(range)).collect();
+    if let [first, second] = families[..]
+        && first == second
+    {
         errors.push(FieldError::invalid(
             path,
             object.at(path),
-            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96",
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
         ));
     }
     errors
@@ -95,24 +92,27 @@ pub(crate) struct IpAddress;
 impl Strategy for IpAddress {
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate(object, false, NameRule::Address);
-        let parent = object.at("spec.parentRef");
-        if parent.is_null() {
-            errors.push(FieldError::required("spec.parentRef", ""));
-            return errors;
-        }
-        for field in ["resource", "name"] {
-            if parent.text(field).is_empty() {
-                errors.push(FieldError::required(format!("spec.parentRef.{field}"), ""));
-            }
-        }
+        errors.extend(parent(object));
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
         let path = "spec.parentRef";
-        if object.at(path) != old.at(path) {
-            errors.push(meta::immutable(path, object.at(path)));
+        let now = object.at(path);
+        if now.is_null() {
+            errors.extend(parent(object));
+        }
+        let fields = ["group", "resource", "namespace", "name"];
+        if fields.iter().any(|field| now.text(field) != old.at(path).text(field)) {
+            let mut error = meta::immutable(path, &Value::Null);
+            if !now.is_null() {
+                let [group, resource, namespace, name] = fields.map(|field| now.text(field));
+                error.value = format!(
+                    "{{\"Group\":{group:?},\"Resource\":{resource:?},\"Namespace\":{namespace:?},\"Name\":{name:?}}}"
+                );
+            }
+            errors.push(error);
         }
         errors
     }
@@ -120,6 +120,33 @@ impl Strategy for IpAddress {
     fn counts_generation(&self) -> bool {
         false
     }
+}
+
+/// Who holds the address; the core group is the empty text.
+fn parent(object: &Value) -> Vec<FieldError> {
+    let path = "spec.parentRef";
+    let parent = object.at(path);
+    if parent.is_null() {
+        return vec![FieldError::required(path, "")];
+    }
+    let mut errors = Vec::new();
+    let group = parent.text("group");
+    if !group.is_empty() {
+        errors.extend(invalid_all(
+            &format!("{path}.group"),
+            group,
+            names::dns1123_subdomain(group),
+        ));
+    }
+    for (field, required) in [("resource", true), ("name", true), ("namespace", false)] {
+        let (path, text) = (format!("{path}.{field}"), parent.text(field));
+        if !text.is_empty() {
+            errors.extend(invalid_all(&path, text, names::path_segment(text)));
+        } else if required {
+            errors.push(FieldError::required(path, ""));
+        }
+    }
+    errors
 }
 
 #[cfg(test)]
@@ -138,7 +165,7 @@ mod tests {
             (&[][..], "spec.cidrs: Required value: at least one CIDR required"),
             (
                 &["10.0.0.1/16"],
-                "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must be in canonical form (\"10.0.0.0/16\")",
+                "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must not have bits set beyond the prefix length",
             ),
             (
                 &["x"],
@@ -166,7 +193,9 @@ mod tests {
         );
         assert_eq!(
             texts(IpAddress.validate_create(&address("x", parent))),
-            ["metadata.name: Invalid value: \"x\": must be a valid IP address"]
+            [
+                "metadata.name: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            ]
         );
     }
 }
