@@ -132,6 +132,7 @@ impl Call {
             return Err(ApiError::invalid(self.resource(), &name, &errors));
         }
         self.warn(warnings);
+        self.warn(self.server.warn_of_addresses(resource, &object, false));
         self.server.config.admission.admit(resource, &object, None)?;
         strategy.canonicalize(&mut object);
         let stored = to_stored(&object);

@@ -1,5 +1,6 @@
 //! From a request to an answer.
 
+mod address_safety;
 mod claims;
 mod convert;
 mod create;

@@ -255,9 +255,13 @@ impl Call {
         match part {
             Part::Main => {
                 self.warn(strategy.warnings(&new, Some(old)));
+                self.warn(self.server.warn_of_addresses(resource, &new, false));
                 self.server.config.admission.admit(resource, &new, Some(old))?;
             }
-            Part::Status => self.warn(strategy.status_warnings(&new)),
+            Part::Status => {
+                self.warn(strategy.status_warnings(&new));
+                self.warn(self.server.warn_of_addresses(resource, &new, true));
+            }
             Part::Whole => {}
         }
         strategy.canonicalize(&mut new);

@@ -101,6 +101,9 @@ pub(crate) struct Departure {
     pub(crate) refused: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) accepted: Option<Value>,
+    /// Those of Kubernetes where nothing is said.
+    #[serde(default)]
+    pub(crate) warnings: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use portolan_apiserver::store::memory::MemoryStore;
 use portolan_apiserver::{ApiServer, Config};
 
-use case::{Case, Cluster, Group};
+use case::{Case, Cluster, Departure, Group};
 use run::{Api, Verdict};
 
 /// The kube-apiserver that the verdicts were recorded from.
@@ -52,10 +52,14 @@ async fn start(cluster: Cluster) -> (ApiServer, Api) {
 
 /// What the file says of a case; of Kubernetes itself, or of Portolan where it departs.
 fn expected(case: &Case, kubernetes: bool) -> Verdict {
-    let (refused, accepted) = match &case.departs {
-        Some(departure) if !kubernetes => (&departure.refused, &departure.accepted),
-        _ => (&case.refused, &case.accepted),
+    let departure = case.departs.as_ref().filter(|_| !kubernetes);
+    let (refused, accepted) = match departure {
+        Some(Departure { refused: None, accepted: None, .. }) | None => {
+            (&case.refused, &case.accepted)
+        }
+        Some(departure) => (&departure.refused, &departure.accepted),
     };
+    let warnings = departure.and_then(|departure| departure.warnings.clone());
     assert!(
         refused.is_none() || accepted.is_none(),
         "{:?} is both accepted and refused",
@@ -64,7 +68,7 @@ fn expected(case: &Case, kubernetes: bool) -> Verdict {
     Verdict {
         refused: refused.clone().unwrap_or_default(),
         accepted: accepted.clone().unwrap_or_default(),
-        warnings: case.warnings.clone(),
+        warnings: warnings.unwrap_or_else(|| case.warnings.clone()),
     }
 }
 
