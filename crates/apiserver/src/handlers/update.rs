@@ -239,7 +239,7 @@ impl Call {
         } else {
             Ok(())
         };
-        allocated.map_err(|errors| ApiError::invalid(self.resource(), &name, &errors))?;
+        allocated.map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
         let claimed = claims.into_operations();
         // Only now, as in Kubernetes: what cannot be allocated is told alone.
         let mut errors = match part {

@@ -72,9 +72,6 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) status: Option<Value>,
 
-    /// Why Portolan's verdict is not looked at yet.
-    #[serde(default)]
-    pub(crate) pending: Option<String>,
     /// Where Portolan departs from Kubernetes: why, and its own verdict.
     #[serde(default)]
     pub(crate) departs: Option<Departure>,
