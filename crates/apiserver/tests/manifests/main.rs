@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod case;
+mod random;
 mod record;
 mod run;
 
@@ -159,4 +160,77 @@ async fn manifests_get_the_verdicts_of_kubernetes() {
     }
     println!("{count} cases");
     assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// What each of the two servers makes of random Services and of random changes to them.
+#[tokio::test]
+async fn random_services_get_the_verdicts_of_kubernetes() {
+    let Some((peer, cluster, false)) = peer().await else {
+        println!("skipped: PORTOLAN_PEER_KUBECONFIG names no kube-apiserver to compare with");
+        return;
+    };
+    let number = |name: &str, otherwise: u64| {
+        let text = std::env::var(name).ok();
+        text.map_or(otherwise, |text| text.parse().expect("a number"))
+    };
+    let (seed, count) = (number("PORTOLAN_PEER_SEED", 1), number("PORTOLAN_PEER_CASES", 1000));
+    let all = [Cluster::Ipv4, Cluster::DualStack, Cluster::DenyExternalIps];
+    let cluster = all.into_iter().find(|one| one.name() == cluster).expect("a known cluster");
+    let (_server, own) = start(cluster).await;
+    let group = random::group(cluster);
+    let mut dice = random::Dice::new(seed);
+    let (mut accepted, mut failures) = (0, Vec::new());
+    for step in 0..count {
+        let mut object = dice.base();
+        case::merge(&mut object, &dice.change());
+        let mut created = random::case(format!("{step}: create {object}"));
+        created.create = Some(object.clone());
+        let good = compare(&peer, &own, &group, &created, &mut failures).await;
+        let change = dice.change();
+        if !good {
+            continue;
+        }
+        accepted += 1;
+        let mut changed = random::case(format!("{step}: update {object} with {change}"));
+        changed.given = Some(object);
+        match step % 3 {
+            0 => changed.update = Some(change),
+            1 => changed.patch = Some(change),
+            _ => changed.replace = Some(change),
+        }
+        compare(&peer, &own, &group, &changed, &mut failures).await;
+    }
+    println!("seed {seed}: {count} Services, {accepted} of them accepted and changed");
+    assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Whether both accept; what they do not agree about is added to the failures.
+async fn compare(
+    peer: &Api,
+    own: &Api,
+    group: &Group,
+    case: &Case,
+    failures: &mut Vec<String>,
+) -> bool {
+    let (mut expected, mut got) = (peer.run(group, case).await, own.run(group, case).await);
+    for text in expected.refused.iter_mut().chain(&mut got.refused) {
+        *text = random::without_random(text, case);
+    }
+    if expected.refused.iter().any(|text| text.ends_with(run::BROKEN)) {
+        println!("{}: kube-apiserver {}", case.case, run::BROKEN);
+        return false;
+    }
+    // A departure that `service/updates.yaml` explains.
+    if expected.refused.iter().any(|text| text.starts_with("500 : duplicate nodePort")) {
+        return false;
+    }
+    // Those are Portolan's own (`handlers/address_safety.rs`).
+    got.warnings.retain(|text| !text.contains("proxies do not serve it"));
+    if expected != got {
+        let mut text = format!("{}\n", case.case);
+        describe(&mut text, "kube-apiserver", &expected);
+        describe(&mut text, "here", &got);
+        failures.push(text);
+    }
+    expected.refused.is_empty() && got.refused.is_empty()
 }

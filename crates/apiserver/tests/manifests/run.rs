@@ -17,6 +17,9 @@ pub(crate) struct Verdict {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What is told of a server that does not answer.
+pub(crate) const BROKEN: &str = "the server broke the connection";
+
 pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) body: Value,
@@ -42,7 +45,10 @@ impl Api {
             .header("content-type", media)
             .body(kube::client::Body::from(bytes))
             .expect("a request");
-        let response = self.client.send(request).await.expect("an answer");
+        let Ok(response) = self.client.send(request).await else {
+            // kube-apiserver 1.36.3 panics on some updates, and breaks the connection.
+            return Answer { code: 0, body: json!({"message": BROKEN}), warnings: Vec::new() };
+        };
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         let warnings = parts.headers.get_all("warning").into_iter().map(warning).collect();
@@ -127,7 +133,7 @@ impl Api {
             }
         };
         let warnings = answer.warnings;
-        if answer.code >= 300 {
+        if !(200..300).contains(&answer.code) {
             let prefix = sent["metadata"]["generateName"].as_str();
             let refused = complaints(answer.code, &answer.body)
                 .into_iter()

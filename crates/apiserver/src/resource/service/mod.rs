@@ -54,6 +54,11 @@ impl Strategy for Service {
             condition.set_default("reason", "");
             condition.set_default("message", "");
         }
+        // What no type needs is kept as it came; the two fields still say the same.
+        let address = service.text("spec.clusterIP").to_owned();
+        if !address.is_empty() && service.list("spec.clusterIPs").is_empty() {
+            *service.slot("spec.clusterIPs") = json!([address]);
+        }
         // Kubernetes drops it as well, though only when it is read.
         if kind(service) == "ExternalName" {
             service.remove_at("spec.internalTrafficPolicy");
@@ -214,6 +219,9 @@ fn drop_empty(service: &mut Value) {
     }
     if service.int("spec.healthCheckNodePort") == Some(0) {
         service.remove_at("spec.healthCheckNodePort");
+    }
+    if service.fields("spec.selector").is_some_and(serde_json::Map::is_empty) {
+        service.remove_at("spec.selector");
     }
     if service.flag("spec.publishNotReadyAddresses") == Some(false) {
         service.remove_at("spec.publishNotReadyAddresses");
