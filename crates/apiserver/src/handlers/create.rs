@@ -73,7 +73,7 @@ impl Call {
     ) -> Result<(StatusCode, Bytes), ApiError> {
         let resource = self.resource();
         if !meta::text(&object, "resourceVersion").is_empty() {
-            return Err(ApiError::bad_request(
+            return Err(ApiError::plain(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -119,10 +119,6 @@ impl Call {
             begin_namespace(&mut object);
         }
         let name = meta::text(&object, "name").to_owned();
-        let errors = strategy.validate_create(&object);
-        if !errors.is_empty() {
-            return Err(ApiError::invalid(self.resource(), &name, &errors));
-        }
         let key = object_key(&self.path.namespace, &name);
         if self.server.cache.get(self.path.table, &key).is_some() {
             return Ok(Err(Lost::Name(name)));
@@ -133,7 +129,15 @@ impl Call {
             .map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
         let warnings = strategy.warnings(&object, None);
         let operations = claims.into_operations();
+        // Only now, as in Kubernetes: what cannot be allocated is told alone.
+        let errors = strategy.validate_create(&object);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(self.resource(), &name, &errors));
+        }
         self.warn(warnings);
+        self.warn(self.server.warn_of_addresses(resource, &object, false));
+        self.server.config.admission.admit(resource, &object, None)?;
+        strategy.canonicalize(&mut object);
         let stored = to_stored(&object);
         if self.options.dry_run {
             return Ok(Ok(stored));
