@@ -6,3 +6,4 @@ mod names;
 mod objects;
 mod packets;
 mod services;
+mod status;

@@ -13,3 +13,4 @@ mod topology;
 pub mod mirroring;
 pub mod publish;
 
+pub(crate) use publish::{selected, selector_of};

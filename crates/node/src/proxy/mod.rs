@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod metrics;
 mod reconcile;
+mod report;
 #[cfg(test)]
 mod tests;
 
