@@ -7,4 +7,5 @@ pub mod agent;
 pub mod dns;
 pub mod pods;
 pub mod proxy;
+pub mod reached;
 pub mod reflect;

@@ -5,3 +5,4 @@ mod interface;
 mod leftovers;
 mod mistakes;
 mod restarts;
+mod status;

@@ -7,3 +7,4 @@ mod names;
 mod objects;
 mod packets;
 mod services;
+mod status;

@@ -13,6 +13,7 @@ mod health;
 mod http;
 mod metrics;
 mod reconcile;
+mod report;
 #[cfg(test)]
 mod tests;
 

@@ -24,6 +24,8 @@ use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
 use super::metrics::Metrics;
+use super::report::Reporter;
+use crate::reached::Reached;
 use crate::reflect::{self, Heard, Interest, Update};
 
 /// The proxy cannot go on.
@@ -94,7 +96,10 @@ pub async fn run(
         sweeper: Sweeper::default(),
         full: true,
     };
-    let mut news = reflect::watch(&client, INTEREST);
+    let reached = Arc::new(Reached::default());
+    let mut news = reflect::watch(&client, INTEREST, &reached);
+    let (reporter, reporting) = Reporter::new(client.clone(), &config.node_name);
+    servers.spawn(reporting);
     let mut heard = Heard::default();
     let mut checks = Checks::default();
     let mut refusals = Refusals::default();
@@ -147,6 +152,9 @@ pub async fn run(
         }
         let pending = work.full || work.snapshot.is_dirty();
         if !heard.everything(INTEREST) || !pending {
+            if heard.everything(INTEREST) {
+                reporter.applied(reached.revisions(), false, work.snapshot.nodes().len());
+            }
             continue;
         }
         health.queued();
@@ -161,6 +169,7 @@ pub async fn run(
                 retry = FIRST_RETRY;
                 retry_at = None;
                 health.updated(now);
+                reporter.applied(reached.revisions(), true, work.snapshot.nodes().len());
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
                 health.eligible(!work.desired.is_leaving());
                 addresses = pass.addresses;
