@@ -6,9 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::future::ready;
 
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{BoxStream, SelectAll, StreamExt, iter};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -27,6 +26,14 @@ pub struct Interest {
     pub names: bool,
 }
 
+/// What a watch follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Services,
+    EndpointSlices,
+    Nodes,
+}
+
 /// News from the API server.
 #[derive(Clone, Debug)]
 pub enum Update {
@@ -41,6 +48,8 @@ pub enum Update {
     Services(Vec<Service>),
     EndpointSlices(Vec<EndpointSlice>),
     Nodes(Vec<Node>),
+    /// Everything of this kind up to this revision has been told.
+    Reached(Kind, u64),
     /// A watch failed; it is tried again by itself. The data stay as they are.
     Disturbed(String),
 }
@@ -53,7 +62,7 @@ impl Update {
             Self::Services(all) => snapshot.replace_services(all),
             Self::EndpointSlices(all) => snapshot.replace_endpoint_slices(all),
             Self::Nodes(all) => snapshot.replace_nodes(all),
-            Self::Disturbed(_) => {}
+            Self::Reached(..) | Self::Disturbed(_) => {}
         }
     }
 }
@@ -73,7 +82,7 @@ impl Heard {
             Update::Services(_) => self.services = true,
             Update::EndpointSlices(_) => self.slices = true,
             Update::Nodes(_) => self.nodes = true,
-            Update::Event { .. } | Update::Disturbed(_) => {}
+            Update::Event { .. } | Update::Reached(..) | Update::Disturbed(_) => {}
         }
     }
 
@@ -93,6 +102,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
     };
     let mut all = SelectAll::new();
     all.push(follow(
+        Kind::Services,
         Api::<core::Service>::all(client.clone()),
         selector(foreign),
         |object| (Service::from(object), None),
@@ -101,6 +111,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
         Update::Services,
     ));
     all.push(follow(
+        Kind::EndpointSlices,
         Api::<discovery::EndpointSlice>::all(client.clone()),
         selector(&routed),
         move |object| (slice(object, interest), triggered(object)),
@@ -110,6 +121,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
     ));
     if interest.nodes {
         all.push(follow(
+            Kind::Nodes,
             Api::<core::Node>::all(client.clone()),
             watcher::Config::default().any_semantic(),
             |object| (Node::from(object), None),
@@ -122,6 +134,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
 }
 
 fn follow<K, T: Send + 'static>(
+    kind: Kind,
     api: Api<K>,
     config: watcher::Config,
     trim: impl Fn(&K) -> (T, Option<Timestamp>) + Send + 'static,
@@ -133,11 +146,19 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default,
 {
-    let mut listing = Vec::new();
+    let (mut listing, mut reached) = (Vec::new(), 0);
     watcher(api, config)
         .default_backoff()
-        .filter_map(move |event| {
-            ready(match event {
+        .flat_map(move |event| {
+            if let Ok(
+                watcher::Event::Apply(object)
+                | watcher::Event::Delete(object)
+                | watcher::Event::InitApply(object),
+            ) = &event
+            {
+                reached = reached.max(revision(object));
+            }
+            let news = match event {
                 Ok(watcher::Event::Apply(object)) => {
                     let (object, triggered) = trim(&object);
                     Some(Update::Event { event: changed(object), triggered })
@@ -155,9 +176,19 @@ where
                 }
                 Ok(watcher::Event::InitDone) => Some(listed(std::mem::take(&mut listing))),
                 Err(error) => Some(Update::Disturbed(chain(&error))),
-            })
+            };
+            let is_told = news.is_some() && !matches!(news, Some(Update::Disturbed(_)));
+            let reached = is_told.then_some(Update::Reached(kind, reached));
+            iter(news.into_iter().chain(reached))
         })
         .boxed()
+}
+
+/// The revision that an object has, or in the news of its deletion, that it was deleted at. What
+/// cannot be compared counts as none.
+fn revision<K: Resource>(object: &K) -> u64 {
+    let text = object.meta().resource_version.as_deref();
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// An error and what caused it, on one line.

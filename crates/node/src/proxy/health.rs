@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::http::{self, Answer, Handler, JSON, reply};
 use super::metrics::Metrics;
+use crate::reflect::{Kind, Update};
 
 /// A change that has waited this long for the kernel makes the proxy unhealthy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +31,25 @@ struct State {
     last_updated: Option<Timestamp>,
     /// Since when changes wait.
     waiting: Option<Instant>,
+    reached: Reached,
+}
+
+/// Up to which revision the kernel has what the API server told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reached {
+    services: u64,
+    endpoint_slices: u64,
+}
+
+impl Reached {
+    /// Notes what an update says of it.
+    pub(super) fn note(&mut self, update: &Update) {
+        match update {
+            Update::Reached(Kind::Services, revision) => self.services = *revision,
+            Update::Reached(Kind::EndpointSlices, revision) => self.endpoint_slices = *revision,
+            _ => {}
+        }
+    }
 }
 
 impl Health {
@@ -40,7 +60,14 @@ impl Health {
 
     /// The kernel has everything that is known.
     pub(super) fn updated(&self, now: Timestamp) {
-        *self.state.lock() = State { last_updated: Some(now), waiting: None };
+        let mut state = self.state.lock();
+        state.last_updated = Some(now);
+        state.waiting = None;
+    }
+
+    /// The kernel has what was told up to here.
+    pub(super) fn reached(&self, reached: Reached) {
+        self.state.lock().reached = reached;
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -65,6 +92,14 @@ impl Health {
         match path {
             "/healthz" => metrics.healthz(status.as_u16()),
             "/livez" => metrics.livez(status.as_u16()),
+            // For the node's DNS, which answers what is programmed and nothing else.
+            "/applied" => {
+                let Reached { services, endpoint_slices } = self.state.lock().reached;
+                let body = serde_json::json!({
+                    "services": services, "endpointSlices": endpoint_slices,
+                });
+                return reply(StatusCode::OK, JSON, body.to_string());
+            }
             _ => return http::not_found(),
         }
         reply(status, JSON, self.body(Timestamp::now()))

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::ProxyConfig;
 use super::conntrack;
 use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Scope};
-use super::health::{Checks, Health};
+use super::health::{Checks, Health, Reached};
 use super::http::{self, TEXT, reply};
 use super::metrics::Metrics;
 use crate::reflect::{self, Heard, Interest, Update};
@@ -86,6 +86,7 @@ pub async fn run(
     };
     let mut news = reflect::watch(&client, INTEREST);
     let mut heard = Heard::default();
+    let mut reached = Reached::default();
     let mut checks = Checks::default();
     let mut triggers: Vec<Timestamp> = Vec::new();
     let mut drift = interval(config.drift_period);
@@ -105,6 +106,7 @@ pub async fn run(
                 let mut count = 0;
                 while let Some(update) = next {
                     heard.note(&update);
+                    reached.note(&update);
                     take(update, &mut work.snapshot, &metrics, &mut triggers);
                     count += 1;
                     next = if count < BURST { news.next().now_or_never().flatten() } else { None };
@@ -120,6 +122,10 @@ pub async fn run(
             Some(_) = servers.join_next() => continue,
         }
         let pending = work.full || work.snapshot.is_dirty();
+        if heard.everything(INTEREST) && !pending && retry_at.is_none() {
+            // Nothing of it concerns the kernel.
+            health.reached(reached);
+        }
         if !heard.everything(INTEREST) || !pending {
             continue;
         }
@@ -135,6 +141,7 @@ pub async fn run(
                 retry = FIRST_RETRY;
                 retry_at = None;
                 health.updated(now);
+                health.reached(reached);
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
                 if pass.health_checks {
                     checks.update(&work.desired.health_checks(), &health);
@@ -174,6 +181,7 @@ fn take(update: Update, snapshot: &mut Snapshot, metrics: &Metrics, triggers: &m
             tracing::debug!(count = all.len(), "heard of all EndpointSlices")
         }
         Update::Nodes(all) => tracing::debug!(count = all.len(), "heard of all Nodes"),
+        Update::Reached(..) => return,
     }
     update.apply_to(snapshot);
     metrics.last_queued.set(seconds(Timestamp::now()));
