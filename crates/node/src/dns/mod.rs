@@ -10,6 +10,8 @@
 
 mod config;
 mod corefile;
+mod gate;
+pub mod inspect;
 mod metrics;
 mod pages;
 mod plugin;
@@ -41,6 +43,8 @@ pub struct DnsConfig {
     pub cluster_domain: String,
     /// How many tasks receive over UDP at each address; 0 means one for each processor.
     pub workers: usize,
+    /// The address of the node: changes are answered once its proxy has programmed them.
+    pub node: Option<std::net::IpAddr>,
 }
 
 /// Why the server could not start, or had to stop.
@@ -71,7 +75,8 @@ pub async fn run(
     config: DnsConfig,
     shutdown: CancellationToken,
 ) -> Result<(), DnsError> {
-    runtime::Server::start(client, config, store::Stores::default())?.serve(shutdown).await
+    let gate = config.node.map(gate::Gate::new);
+    runtime::Server::start(client, config, store::Stores::new(gate))?.serve(shutdown).await
 }
 
 /// Says whether a Corefile can be used, without starting anything.

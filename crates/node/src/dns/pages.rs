@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
 use super::config::Config;
-use super::metrics::{Text, ZoneMetrics};
+use super::metrics::{Count, Histogram, Text, ZoneMetrics};
 use super::plugin::cache::Cache;
 use super::plugin::forward::Forward;
 use super::runtime::{Generation, Shared};
+use super::site::loopback_if_wildcard;
 
 /// The page `path` of the server at `address`, if that serves it.
 pub(crate) fn page(
@@ -28,6 +30,37 @@ pub(crate) fn page(
             Some((StatusCode::OK, metrics(shared, &generation)))
         }
         _ => None,
+    }
+}
+
+/// What the server learns from asking its own health page.
+#[derive(Debug)]
+pub(crate) struct SelfProbe {
+    took: Histogram,
+    failures: Count,
+}
+
+impl SelfProbe {
+    pub(crate) fn new() -> Self {
+        Self { took: Histogram::slim(), failures: Count::default() }
+    }
+
+    pub(crate) async fn ask(&self, page: SocketAddr) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let begun = Instant::now();
+        let asking = async {
+            let to = SocketAddr::new(loopback_if_wildcard(page.ip()), page.port());
+            let mut stream = tokio::net::TcpStream::connect(to).await?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await?;
+            Ok::<_, std::io::Error>(status.ends_with(b" 200"))
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(5), asking).await;
+        match answered {
+            Ok(Ok(true)) => self.took.observe(begun.elapsed().as_secs_f64(), 1),
+            _ => self.failures.increment(),
+        }
     }
 }
 
@@ -73,7 +106,11 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     text.line("coredns_build_info", &labels, 1);
     let panics = shared.listeners.lock().values().map(|bound| bound.listener.panics.get()).sum();
     text.single("coredns_panics_total", "counter", "Panics.", panics);
-    let zones: Vec<&ZoneMetrics> = generation.metrics.iter().map(|metrics| &**metrics).collect();
+    let listeners: Vec<_> =
+        shared.listeners.lock().values().map(|bound| bound.listener.clone()).collect();
+    let mut zones: Vec<&ZoneMetrics> =
+        generation.metrics.iter().map(|metrics| &**metrics).collect();
+    zones.extend(listeners.iter().map(|listener| &listener.dropped));
     ZoneMetrics::write_all(&zones, &mut text);
     let sites = || generation.sites.iter().zip(&generation.servers);
     let caches: Vec<(&str, &Cache)> =
@@ -85,10 +122,32 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     let name = "coredns_kubernetes_dns_programming_duration_seconds";
     text.head(name, "histogram", "From the change of a pod to its being answered.");
     let stores = sites().flat_map(|(site, _)| &site.kubernetes);
+    // One index is enough: all hear of the same changes.
     if let Some(plugin) = stores.into_iter().next() {
-        let labels = "service_kind=\"headless_with_selector\"";
-        plugin.store().programming.write(&mut text, name, labels);
+        for (kind, histogram) in plugin.store().programming.by_kind() {
+            histogram.write(&mut text, name, &format!("service_kind=\"{kind}\""));
+        }
     }
+    if let Some(gate) = &shared.stores.gate {
+        let name = "portolan_dns_proxy_skew_seconds";
+        text.head(name, "histogram", "How long changes waited for the node's proxy.");
+        gate.skew.write(&mut text, name, "");
+        text.single(
+            "portolan_dns_proxy_timeouts_total",
+            "counter",
+            "Changes that were answered before the node's proxy had them.",
+            gate.timeouts.get(),
+        );
+    }
+    let name = "coredns_health_request_duration_seconds";
+    text.head(name, "histogram", "Time that the health page took, asked once a second.");
+    shared.health.took.write(&mut text, name, "");
+    text.single(
+        "coredns_health_request_failures_total",
+        "counter",
+        "How often the health page did not answer.",
+        shared.health.failures.get(),
+    );
     text.head("coredns_hosts_entries", "gauge", "Entries of the hosts files.");
     for hosts in sites().filter_map(|(site, _)| site.hosts.as_ref()) {
         let labels = format!("hostsfile=\"{}\"", hosts.file().display());
@@ -106,6 +165,9 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
         "Corefiles that could not be used.",
         failed,
     );
+    text.head("coredns_reload_version_info", "gauge", "The Corefile in use.");
+    let labels = format!("hash=\"sha512\",value=\"{}\"", generation.hash);
+    text.line("coredns_reload_version_info", &labels, 1);
     if let Some(bytes) = resident_bytes() {
         text.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
     }

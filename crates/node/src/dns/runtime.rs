@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::{Config, SiteConfig};
 use super::metrics::ZoneMetrics;
-use super::pages::{Roles, page};
+use super::pages::{Roles, SelfProbe, page};
 use super::plugin::cache::Cache;
 use super::plugin::forward::Forward;
 use super::plugin::hosts::Hosts;
@@ -51,6 +51,8 @@ pub(crate) struct Generation {
     pub(crate) plugins: Vec<(String, &'static str)>,
     by_address: HashMap<SocketAddr, Vec<Route>>,
     lameduck: Duration,
+    /// Identifies the text of the Corefile.
+    pub(crate) hash: String,
     /// How often to look at the Corefile; `None` when it is not followed.
     reload: Option<Duration>,
     /// Ends the tasks that belong to these plugins.
@@ -71,10 +73,11 @@ pub(crate) struct Shared {
     pub(crate) current: ArcSwap<Generation>,
     pub(crate) listeners: Mutex<HashMap<SocketAddr, Bound>>,
     pub(crate) failed_reloads: AtomicU64,
+    pub(crate) health: SelfProbe,
     pages: Mutex<HashMap<SocketAddr, (CancellationToken, SocketAddr)>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    stores: Stores,
+    pub(crate) stores: Stores,
 }
 
 /// A server that listens.
@@ -93,6 +96,14 @@ struct Sources {
     others: Vec<Option<Vec<u8>>>,
 }
 
+impl Shared {
+    /// Where the health page is served.
+    fn health_page(&self) -> Option<SocketAddr> {
+        let asked = self.current.load().roles.iter().find_map(|roles| roles.health)?;
+        self.pages.lock().get(&asked).map(|(_, local)| *local)
+    }
+}
+
 impl Server {
     /// Reads the Corefile and listens. Answers come from now on; [`Server::serve`] follows changes.
     pub(crate) fn start(
@@ -104,6 +115,7 @@ impl Server {
             current: ArcSwap::default(),
             listeners: Mutex::default(),
             failed_reloads: AtomicU64::new(0),
+            health: SelfProbe::new(),
             pages: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -112,7 +124,8 @@ impl Server {
         let mut server =
             Self { shared: Arc::new(shared), client, config, sources: Sources::default() };
         let (sources, parsed) = server.read()?;
-        let generation = server.build(&parsed)?;
+        let mut generation = server.build(&parsed)?;
+        generation.hash = hash(&sources.corefile);
         server.adopt(generation, &parsed).inspect_err(|_| server.shared.stop.cancel())?;
         server.sources = sources;
         Ok(server)
@@ -124,6 +137,14 @@ impl Server {
         self.shared.listeners.lock().values().map(|bound| bound.local).collect()
     }
 
+    /// The indices in use.
+    #[cfg(test)]
+    pub(crate) fn stores(&self) -> Vec<Arc<super::store::NameStore>> {
+        let current = self.shared.current.load();
+        let plugins = current.sites.iter().flat_map(|site| &site.kubernetes);
+        plugins.map(|kubernetes| kubernetes.store().clone()).collect()
+    }
+
     /// Where the pages are served that were asked for at `address`.
     #[cfg(test)]
     pub(crate) fn page_addresses(&self) -> Vec<SocketAddr> {
@@ -132,6 +153,13 @@ impl Server {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(mut self, shutdown: CancellationToken) -> Result<(), DnsError> {
+        self.probe_health();
+        if let Some(gate) = self.shared.stores.gate.clone() {
+            let stop = self.shared.stop.clone();
+            self.shared.tasks.spawn(async move {
+                stop.run_until_cancelled(gate.follow()).await;
+            });
+        }
         let served = self.follow(&shutdown).await;
         if served.is_ok() {
             let lameduck = self.shared.current.load().lameduck;
@@ -144,6 +172,24 @@ impl Server {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         served
+    }
+
+    /// Asks the own health page once a second, as CoreDNS does: that shows an overload.
+    fn probe_health(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        let stop = self.shared.stop.clone();
+        self.shared.tasks.spawn(async move {
+            let asking = async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let Some(shared) = shared.upgrade() else { return };
+                    if let Some(local) = shared.health_page() {
+                        shared.health.ask(local).await;
+                    }
+                }
+            };
+            stop.run_until_cancelled(asking).await;
+        });
     }
 
     /// Follows changes until `shutdown`, or until the server is found to ask itself.
@@ -213,7 +259,8 @@ impl Server {
         };
         self.sources = sources;
         let adopted = match self.build(&config) {
-            Ok(generation) => {
+            Ok(mut generation) => {
+                generation.hash = hash(&self.sources.corefile);
                 let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
                 let synced = futures::future::join_all(
                     stores.map(|kubernetes| kubernetes.store().wait_synced()),
@@ -420,7 +467,8 @@ impl Server {
     fn listen(&self, sockets: Sockets, routes: Routes) -> io::Result<Bound> {
         let shared = &self.shared;
         let stop = shared.stop.child_token();
-        let listener = Arc::new(Listener::new(routes, shared.tasks.clone(), stop));
+        let listener =
+            Arc::new(Listener::new(routes, sockets.local.port(), shared.tasks.clone(), stop));
         for socket in sockets.udp {
             let serving = udp::serve(listener.clone(), socket);
             shared.tasks.spawn(async move {
@@ -500,6 +548,15 @@ impl Server {
         }
         probes
     }
+}
+
+fn hash(corefile: &str) -> String {
+    use std::fmt::Write;
+    let digest = <sha2::Sha512 as sha2::Digest>::digest(corefile);
+    digest.iter().fold(String::with_capacity(128), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 async fn probe_loop(site: Arc<Site>, zone: String, to: SocketAddr) -> Option<String> {

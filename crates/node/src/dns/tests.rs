@@ -2,7 +2,10 @@
 
 mod cluster;
 mod forwarding;
-mod harness;
+mod fuzz;
+pub(super) mod harness;
+mod peer;
 mod protocol;
 mod reloading;
+mod scenarios;
 mod specification;

@@ -152,7 +152,9 @@ pub async fn run(
         }
         let pending = work.full || work.snapshot.is_dirty();
         if !heard.everything(INTEREST) || !pending {
-            if heard.everything(INTEREST) {
+            if heard.everything(INTEREST) && retry_at.is_none() {
+                // Nothing of it concerns the kernel.
+                health.reached(reached.revisions());
                 reporter.applied(reached.revisions(), false, work.snapshot.nodes().len());
             }
             continue;
@@ -169,6 +171,7 @@ pub async fn run(
                 retry = FIRST_RETRY;
                 retry_at = None;
                 health.updated(now);
+                health.reached(reached.revisions());
                 reporter.applied(reached.revisions(), true, work.snapshot.nodes().len());
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
                 health.eligible(!work.desired.is_leaving());

@@ -4,6 +4,7 @@ pub mod apiserver;
 mod completions;
 mod controllers;
 mod dns;
+mod dns_query;
 pub mod explain;
 mod lab;
 mod node;

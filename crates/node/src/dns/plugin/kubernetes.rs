@@ -17,6 +17,9 @@ use crate::dns::store::{NameStore, StoreOptions};
 /// CoreDNS's own: a Service that leads to a Service may do so this often.
 const MAX_ALIASES: usize = 8;
 
+/// CoreDNS's own: for how long at most a denial may be remembered by the SOA record's TTL.
+const LONGEST_SOA: u32 = 300;
+
 /// Where the question's name lies.
 const QUESTION: usize = HEADER;
 
@@ -43,7 +46,12 @@ impl KubernetesConfig {
         }
         let mut config = Self {
             zones,
-            store: StoreOptions { names: NameOptions::default(), endpoints: true, labels: None },
+            store: StoreOptions {
+                names: NameOptions::default(),
+                endpoints: true,
+                labels: None,
+                namespace_labels: None,
+            },
             ttl: 5,
             fallthrough: Fallthrough::default(),
         };
@@ -99,6 +107,10 @@ impl KubernetesConfig {
             }
             "labels" if !option.args.is_empty() => {
                 self.store.labels = Some(option.args.join(" "));
+            }
+            "namespace_labels" if !option.args.is_empty() => {
+                self.store.namespace_labels = Some(option.args.join(" "));
+                names.declared_namespaces_only = true;
             }
             "fallthrough" => self.fallthrough = fallthrough(directive, option)?,
             _ => return Err(directive.unknown(option)),
@@ -160,7 +172,7 @@ impl Kubernetes {
             answer => answer,
         };
         let mut reply = Reply::new(out, query);
-        let writer = Writer { names: &names, kind: query.kind, ttl: self.config.ttl, around };
+        let writer = self.writer(&names, query.kind, around);
         let rcode = match answer {
             Answer::Cname(target) => match self.alias(&writer, target, &mut reply) {
                 Some(rcode) => rcode,
@@ -235,6 +247,15 @@ impl Kubernetes {
         self.config.ttl
     }
 
+    fn writer<'a>(
+        &'a self,
+        names: &'a Names,
+        kind: RecordType,
+        around: Surroundings,
+    ) -> Writer<'a> {
+        Writer { names, kind, ttl: self.config.ttl, around, primary: &self.primary }
+    }
+
     fn reverse(
         &self,
         query: &Query<'_>,
@@ -265,7 +286,7 @@ impl Kubernetes {
         // What is no whole address may have addresses below it.
         let rcode = if exists || address.is_none() { Rcode::NOERROR } else { Rcode::NXDOMAIN };
         if !exists || !is_ptr {
-            let writer = Writer { names, kind: query.kind, ttl: self.config.ttl, around };
+            let writer = self.writer(names, query.kind, around);
             writer.soa(&mut reply, Section::Authority, zone_at);
         }
         Step::Done(reply.finish(rcode, true, around.recursion))
@@ -286,6 +307,7 @@ struct Writer<'a> {
     kind: RecordType,
     ttl: u32,
     around: Surroundings,
+    primary: &'a Zone,
 }
 
 impl Writer<'_> {
@@ -322,18 +344,39 @@ impl Writer<'_> {
                 });
             }
             Answer::Soa => self.soa(reply, Section::Answer, zone_at),
-            Answer::NameServer => {
-                reply.record(Section::Answer, owner, self.kind, ttl, |reply| {
-                    reply.bytes(b"\x02ns\x03dns");
-                    reply.pointer(zone_at);
-                });
-            }
+            Answer::NameServer => self.name_servers(reply, owner, zone_at),
         }
         Rcode::NOERROR
     }
 
+    /// The Services that lead to this server, or `ns.dns`, with their addresses.
+    fn name_servers(&self, reply: &mut Reply<'_>, owner: usize, zone_at: usize) {
+        let servers = self.names.name_servers();
+        let mut written = Vec::new();
+        for server in &servers {
+            let data = reply.record(Section::Answer, owner, RecordType::NS, self.ttl, |reply| {
+                reply.append(|out| host_name(out, server.label, server.service));
+                reply.bytes(self.primary.wire());
+                reply.bytes(&[0]);
+            });
+            written.extend(data.map(|at| (at, server.addresses)));
+        }
+        if servers.is_empty() {
+            let data = reply.record(Section::Answer, owner, RecordType::NS, self.ttl, |reply| {
+                reply.bytes(b"\x02ns\x03dns");
+                reply.pointer(zone_at);
+            });
+            written.extend(data.map(|at| (at, self.names.server_addresses())));
+        }
+        for (at, address) in written.iter().flat_map(|(at, all)| all.iter().map(move |a| (*at, *a)))
+        {
+            reply.address(Section::Additional, at, self.ttl, address);
+        }
+    }
+
     fn soa(&self, reply: &mut Reply<'_>, section: Section, zone_at: usize) {
-        reply.record(section, zone_at, RecordType::SOA, self.ttl, |reply| {
+        let ttl = self.ttl.min(LONGEST_SOA);
+        reply.record(section, zone_at, RecordType::SOA, ttl, |reply| {
             reply.bytes(b"\x02ns\x03dns");
             reply.pointer(zone_at);
             reply.bytes(b"\x0ahostmaster");

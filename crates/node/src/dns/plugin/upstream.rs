@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::super::wire::{HEADER, OUR_UDP, Query, Rcode, TYPE_OPT, Transport, skip_name, u16_at};
+use super::super::wire::{
+    HEADER, OUR_UDP, Query, Rcode, TYPE_OPT, Transport, skip_name, u16_at, whole_name,
+};
 
 const TYPE_SOA: u16 = 6;
 
@@ -71,7 +73,8 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
         let count = u16_at(&answer, section)?;
         for index in 0..count {
             let owner = at;
-            at = skip_name(&answer, at)?;
+            // A name that nobody can read must not go on to clients.
+            at = whole_name(&answer, at)?;
             let kind = u16_at(&answer, at)?;
             let ttl = u32::from_be_bytes(answer.get(at + 4..at + 8)?.try_into().ok()?);
             let data = at + 10;
@@ -85,6 +88,7 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
                 // It is hop by hop, and the last but for signatures, which would not hold.
                 answer.truncate(owner);
                 answer[section..section + 2].copy_from_slice(&index.to_be_bytes());
+                answer[section + 2..HEADER].fill(0);
                 answer[3] = answer[3] & 0xf0 | relayed.rcode.0;
                 relayed.message = answer;
                 return Some(relayed);

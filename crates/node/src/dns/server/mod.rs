@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::metrics::{Author, Count, Seen};
+use super::metrics::{Author, Count, Seen, ZoneMetrics};
 use super::site::{Now, Routes, Wait};
 use super::wire::{Query, Rcode, Reply, Transport};
 
@@ -32,16 +32,26 @@ pub(crate) struct Listener {
     pub(crate) stop: CancellationToken,
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) panics: Count,
+    /// Counts what is for none of the zones here, under CoreDNS's word for it.
+    pub(crate) dropped: ZoneMetrics,
 }
 
 impl Listener {
-    pub(crate) fn new(routes: Routes, tasks: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        routes: Routes,
+        port: u16,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             routes: ArcSwap::from_pointee(routes),
             tasks,
             stop,
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             panics: Count::default(),
+            dropped: ZoneMetrics::new(&format!(
+                "server=\"dns://:{port}\",zone=\"dropped\",view=\"\""
+            )),
         }
     }
 
@@ -57,7 +67,8 @@ impl Listener {
     ) -> Option<Wait> {
         let start = out.len();
         // A mistake in here must cost one query, not the service.
-        let answering = AssertUnwindSafe(|| answer_now(routes, message, transport, peer, now, out));
+        let answering =
+            AssertUnwindSafe(|| answer_now(self, routes, message, transport, peer, now, out));
         match catch_unwind(answering) {
             Ok(wait) => wait,
             Err(_) => {
@@ -70,6 +81,7 @@ impl Listener {
 }
 
 fn answer_now(
+    listener: &Listener,
     routes: &Routes,
     message: &[u8],
     transport: Transport,
@@ -85,7 +97,10 @@ fn answer_now(
         }
     };
     let Some(route) = routes.find(query.name()) else {
-        Reply::empty(out, &query, Rcode::REFUSED);
+        let start = out.len();
+        let rcode = Reply::empty(out, &query, Rcode::REFUSED);
+        let size = out.len() - start;
+        listener.dropped.count(&seen(&query, peer(), rcode, Author::Nobody, size));
         return None;
     };
     let start = out.len();
@@ -94,6 +109,9 @@ fn answer_now(
         Now::Done(rcode, author) => {
             let peer = peer();
             route.metrics.count(&seen(&query, peer, rcode, author, out.len() - start));
+            if transport == Transport::Tcp || routes.0.len() > 1 {
+                route.metrics.took(now.elapsed().as_secs_f64(), 1);
+            }
             if let Some(log) = &route.site.log {
                 log.line(&query, peer, &out[start..], now.elapsed());
             }

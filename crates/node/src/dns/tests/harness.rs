@@ -140,7 +140,7 @@ pub(super) fn fill(store: &NameStore) {
     store.set_synced();
 }
 
-pub(super) fn service(name: &str, spec: serde_json::Value) -> object::Service {
+pub(in crate::dns) fn service(name: &str, spec: serde_json::Value) -> object::Service {
     let object: core::Service = serde_json::from_value(json!({
         "metadata": {"namespace": "default", "name": name}, "spec": spec
     }))
@@ -148,7 +148,7 @@ pub(super) fn service(name: &str, spec: serde_json::Value) -> object::Service {
     (&object).into()
 }
 
-pub(super) fn slice(
+pub(in crate::dns) fn slice(
     name: &str,
     service: &str,
     endpoints: serde_json::Value,

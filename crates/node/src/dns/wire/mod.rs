@@ -7,7 +7,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use query::{Query, Transport, skip_name};
+pub(crate) use query::{Query, Transport, skip_name, whole_name};
 pub(crate) use reply::{Reply, Section};
 
 /// Response codes (IANA's DNS parameters).
