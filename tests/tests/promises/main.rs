@@ -1,7 +1,6 @@
 //! Every promise of Portolan, tested in a lab with the real kubectl, real packets and real DNS
 //! questions. The test of promise 21 is named `promise_21_…`.
 
-mod allocation;
 mod endpoints;
 mod names;
 mod objects;
