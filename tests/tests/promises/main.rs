@@ -5,4 +5,6 @@ mod endpoints;
 mod names;
 mod objects;
 mod packets;
+mod records;
 mod services;
+mod traffic;
