@@ -5,5 +5,7 @@ mod endpoints;
 mod names;
 mod objects;
 mod packets;
+mod records;
 mod services;
 mod status;
+mod traffic;
