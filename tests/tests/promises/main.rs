@@ -5,7 +5,6 @@ mod endpoints;
 mod names;
 mod objects;
 mod packets;
-mod records;
 mod services;
 mod status;
 mod traffic;

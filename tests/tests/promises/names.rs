@@ -281,7 +281,7 @@ fn promise_45_ports_addresses_and_ipv6_have_records() {
     let (web, peers) = (namespace.dns("web"), namespace.dns("peers"));
     let is = |name: &str, record: &str, expected: &[String]| {
         eventually(&format!("{name} {record} is {expected:?}"), || {
-            let answer = ask(lab, "worker-1", "udp", name, record);
+            let answer = ask(&lab, "worker-1", "udp", name, record);
             let mut data: Vec<String> = answer
                 .answer
                 .iter()
@@ -298,7 +298,7 @@ fn promise_45_ports_addresses_and_ipv6_have_records() {
         is(&web, record, std::slice::from_ref(&virtual_ips[index]));
         is(&format!("db-1.{peers}"), record, std::slice::from_ref(&pod_ips[index]));
     }
-    let all = ask(lab, "worker-1", "udp", &peers, "AAAA");
+    let all = ask(&lab, "worker-1", "udp", &peers, "AAAA");
     assert_eq!(all.answer.len(), 2, "{all:?}");
 
     // SRV for named ports: of the Service, and of each endpoint at the port that it has itself.
@@ -307,7 +307,7 @@ fn promise_45_ports_addresses_and_ipv6_have_records() {
     let each = ["db-0", "db-1"].map(|pod| format!("0 25 8080 {pod}.{peers}"));
     is(&format!("_http._tcp.{peers}"), "SRV", &each);
     for missing in ["_http._udp", "_https._tcp"] {
-        let answer = ask(lab, "worker-1", "udp", &format!("{missing}.{web}"), "SRV");
+        let answer = ask(&lab, "worker-1", "udp", &format!("{missing}.{web}"), "SRV");
         assert_eq!(answer.rcode, "NXDOMAIN", "{answer:?}");
     }
 
