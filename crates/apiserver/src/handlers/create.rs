@@ -120,13 +120,14 @@ impl Call {
         }
         let name = meta::text(&object, "name").to_owned();
         let key = object_key(&self.path.namespace, &name);
-        if self.server.cache.get(self.path.table, &key).is_some() {
-            return Ok(Err(Lost::Name(name)));
-        }
+        let taken = self.server.cache.get(self.path.table, &key).is_some();
         let mut claims = Pending::new(&self.server);
-        strategy
-            .allocate(&mut claims, Some(&mut object), None)
-            .map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
+        match strategy.allocate(&mut claims, Some(&mut object), None) {
+            Ok(()) => {}
+            // Who creates a Service again is told so, and not that its address is taken: by itself.
+            Err(_) if taken => return Ok(Err(Lost::Name(name))),
+            Err(error) => return Err(ApiError::not_allocated(self.resource(), &name, error)),
+        }
         let warnings = strategy.warnings(&object, None);
         let operations = claims.into_operations();
         // Only now, as in Kubernetes: what cannot be allocated is told alone.
@@ -137,6 +138,9 @@ impl Call {
         self.warn(warnings);
         self.warn(self.server.warn_of_addresses(resource, &object, false));
         self.server.config.admission.admit(resource, &object, None)?;
+        if taken {
+            return Ok(Err(Lost::Name(name)));
+        }
         strategy.canonicalize(&mut object);
         let stored = to_stored(&object);
         if self.options.dry_run {
