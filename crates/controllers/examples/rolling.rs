@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p portolan-controllers --example rolling -- 1000`
 
+#![expect(clippy::print_stdout, reason = "the result is what it is for")]
+
 #[path = "../tests/cluster/support.rs"]
 #[allow(dead_code)]
 mod support;
