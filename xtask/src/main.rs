@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => check::test(&arguments),
-        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Bench(arguments) => bench::run(arguments),
         Task::Lint => check::lint(),
     }
 }

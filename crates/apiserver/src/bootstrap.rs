@@ -1,15 +1,13 @@
 //! What every cluster has, made and kept by the server itself: the first namespaces, the Service
-//! `kubernetes` with its endpoints, the `ServiceCIDR`; and the repair of claims at start.
+//! `kubernetes` with its endpoints, the `ServiceCIDR`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::cache::{Query, TableId, node_port_key, object_key, store_key, to_stored};
-use crate::handlers::{self, claim_value, owner_of};
-use crate::resource::{ClaimKey, Claims, ClusterConfig, Resource};
+use crate::cache::{Query, object_key, store_key, to_stored};
+use crate::handlers::{self, DEFAULT_RANGE};
 use crate::server::Server;
 use crate::status::ApiError;
 use crate::store::{Expect, Operation, Transaction};
@@ -34,24 +32,14 @@ impl Server {
             });
             self.ensure("", "namespaces", object, &[]).await?;
         }
-        self.repair_claims().await?;
+        self.ensure_range().await?;
+        self.repair_at_start().await?;
         self.reconcile().await
     }
 
     /// Makes and mends what describes the server itself.
     pub(crate) async fn reconcile(&self) -> Result<(), ApiError> {
-        let cidrs: Vec<String> =
-            self.config.cluster.service_ranges.iter().map(ToString::to_string).collect();
-        let now = handlers::now();
-        let cidr = json!({
-            "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1",
-            "metadata": {"name": NAME},
-            "spec": {"cidrs": cidrs},
-            "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "",
-                "message": "Kubernetes default Service CIDR is ready",
-                "lastTransitionTime": now}]},
-        });
-        self.ensure("networking.k8s.io", "servicecidrs", cidr, &["spec"]).await?;
+        self.ensure_range().await?;
         let Some(advertise) = self.config.advertise else { return Ok(()) };
         self.ensure_service(advertise).await?;
         self.ensure("", "endpoints", endpoints(advertise), &["subsets"]).await?;
@@ -60,6 +48,60 @@ impl Server {
         self.ensure("discovery.k8s.io", "endpointslices", slice, fields).await
     }
 
+    /// The `ServiceCIDR` of the flag. As in Kubernetes the object, once made, counts more than the
+    /// flag, which may only add a second family.
+    async fn ensure_range(&self) -> Result<(), ApiError> {
+        let ranges = self.config.cluster.service_ranges.iter();
+        let cidrs: Vec<String> = ranges.map(ToString::to_string).collect();
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "",
+            "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": handlers::now()}]});
+        let (resource, table) = self.find("networking.k8s.io", "servicecidrs")?;
+        let Some(found) = self.cache.get(table, DEFAULT_RANGE) else {
+            let cidr = json!({
+                "kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1",
+                "metadata": {"name": DEFAULT_RANGE},
+                "spec": {"cidrs": cidrs},
+                "status": ready,
+            });
+            return handlers::bootstrap(self, resource, table, cidr).await;
+        };
+        let mut current = found.value();
+        if handlers::is_terminating(&current) {
+            return Ok(());
+        }
+        let known: Vec<String> = current["spec"]["cidrs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect();
+        if known == cidrs {
+            let conditions = current["status"]["conditions"].as_array();
+            let told = conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready"));
+            if told {
+                return Ok(());
+            }
+            current["status"] = ready;
+        } else if known.len() == 1 && cidrs.len() == 2 && known[0] == cidrs[0] {
+            tracing::info!(?cidrs, "the default ServiceCIDR gets a second family");
+            current["spec"]["cidrs"] = cidrs.into();
+        } else {
+            if !self.mismatch_told.swap(true, Ordering::Relaxed) {
+                self.report_mismatch(&current, &known, &cidrs).await;
+            }
+            return Ok(());
+        }
+        let put = Operation::Put {
+            key: store_key(resource, "", DEFAULT_RANGE),
+            value: to_stored(&current),
+            expect: Expect::Revision(found.revision),
+        };
+        self.commit(Transaction { operations: vec![put] }).await?;
+        Ok(())
+    }
+
+    /// `default/kubernetes`. Its address, once given, stays, as in Kubernetes.
     async fn ensure_service(&self, advertise: SocketAddr) -> Result<(), ApiError> {
         let Some(first) = self.config.cluster.service_ranges.first() else { return Ok(()) };
         let Some(address) = first_address(first.network()) else { return Ok(()) };
@@ -74,34 +116,28 @@ impl Server {
             "status": {"loadBalancer": {}},
         });
         let (resource, table) = self.find("", "services")?;
-        if let Some(found) = self.cache.get(table, &object_key("default", NAME)) {
-            let mut old = found.value();
-            let same = old["spec"]["clusterIP"] == service["spec"]["clusterIP"];
-            if same && old["spec"]["ports"] == service["spec"]["ports"] {
-                return Ok(());
-            }
-            let key = store_key(resource, "default", NAME);
-            let expect = Expect::Revision(found.revision);
-            if same {
-                tracing::warn!("the ports of Service default/kubernetes are put right");
-                old["spec"]["ports"] = service["spec"]["ports"].clone();
-                let put = Operation::Put { key, value: to_stored(&old), expect };
-                self.commit(Transaction { operations: vec![put] }).await?;
-                return Ok(());
-            }
-            tracing::warn!(%address, "Service default/kubernetes gets the first address of the range");
-            let mut operations = vec![Operation::Delete { key, expect }];
-            operations.extend(self.claims_of(resource, &old).into_iter().filter_map(|key| {
-                let key = claim_key(&key)?;
-                Some(Operation::Delete { key, expect: Expect::Any })
-            }));
-            self.commit(Transaction { operations }).await?;
+        let Some(found) = self.cache.get(table, &object_key("default", NAME)) else {
+            let made = handlers::bootstrap(self, resource, table, service).await;
+            return match made {
+                // Somebody has the address, or no range holds it: others are served meanwhile.
+                Err(error) if error.code == http::StatusCode::UNPROCESSABLE_ENTITY => {
+                    tracing::warn!(%error, "Service default/kubernetes is not made; it is tried again");
+                    Ok(())
+                }
+                made => made,
+            };
+        };
+        let mut old = found.value();
+        if old["spec"]["ports"] == service["spec"]["ports"] {
+            return Ok(());
         }
-        handlers::bootstrap(self, resource, table, service).await
-    }
-
-    fn find(&self, group: &str, plural: &str) -> Result<(&'static Resource, TableId), ApiError> {
-        self.cache.find(group, plural).ok_or_else(ApiError::no_such_resource)
+        tracing::warn!("the ports of Service default/kubernetes are put right");
+        old["spec"]["ports"] = service["spec"]["ports"].clone();
+        let key = store_key(resource, "default", NAME);
+        let expect = Expect::Revision(found.revision);
+        let put = Operation::Put { key, value: to_stored(&old), expect };
+        self.commit(Transaction { operations: vec![put] }).await?;
+        Ok(())
     }
 
     /// Creates the object, or puts those of its fields right that differ.
@@ -154,128 +190,6 @@ impl Server {
             self.commit(Transaction { operations: batch.to_vec() }).await?;
         }
         Ok(())
-    }
-
-    /// What an object holds: what its strategy would release with it.
-    fn claims_of(&self, resource: &Resource, object: &Value) -> Vec<ClaimKey> {
-        let mut released = Released { config: &self.config.cluster, keys: Vec::new() };
-        // Releasing asks for nothing, so it cannot be refused.
-        let _ = resource.strategy.allocate(&mut released, None, Some(object));
-        released.keys
-    }
-
-    /// Compares claims with the Services that should hold them. Both are committed together, so
-    /// differences come from outside: a copied file, a hand-made `IPAddress`, another program.
-    async fn repair_claims(&self) -> Result<(), ApiError> {
-        let (services, table) = self.find("", "services")?;
-        let everything = |_: &crate::cache::Object| true;
-        let list = |table| {
-            let listed = self.cache.list(table, &Query::default(), &everything);
-            listed.map(|(page, _)| page.objects).unwrap_or_default()
-        };
-        let mut wanted: BTreeMap<String, (ClaimKey, String)> = BTreeMap::new();
-        for object in list(table) {
-            let service = object.value();
-            let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default();
-            let owner = object_key(text("namespace"), text("name"));
-            for key in self.claims_of(services, &service) {
-                if let ClaimKey::ClusterIp(ip) = &key
-                    && !self.config.cluster.service_ranges.iter().any(|range| range.contains(ip))
-                {
-                    tracing::warn!(%ip, service = owner,
-                        "this address is in no --service-cluster-ip-range; recreate the Service");
-                }
-                let Some(stored) = claim_key(&key) else { continue };
-                if let Some((_, first)) =
-                    wanted.insert(stored.to_string(), (key.clone(), owner.clone()))
-                {
-                    tracing::warn!(
-                        ?key,
-                        service = owner,
-                        other = first,
-                        "two Services hold the same; recreate one of them"
-                    );
-                }
-            }
-        }
-        let (_, addresses) = self.find("networking.k8s.io", "ipaddresses")?;
-        let mut held: BTreeMap<String, (ClaimKey, String, u64)> = BTreeMap::new();
-        for object in list(addresses) {
-            let value = object.value();
-            let name = value["metadata"]["name"].as_str().unwrap_or_default();
-            let Ok(ip) = name.parse::<IpAddr>() else { continue };
-            if value["spec"]["parentRef"]["resource"] != "services" {
-                continue;
-            }
-            let key = ClaimKey::ClusterIp(ip);
-            let Some(stored) = claim_key(&key) else { continue };
-            held.insert(stored.to_string(), (key, owner_of(&value), object.revision));
-        }
-        for (port, revision, owner) in self.cache.node_ports() {
-            let key = node_port_key(port);
-            held.insert(key.to_string(), (ClaimKey::NodePort(port), owner.to_string(), revision));
-        }
-        let keys: BTreeSet<&String> = wanted.keys().chain(held.keys()).collect();
-        let mut operations = Vec::new();
-        for stored in keys {
-            match (wanted.get(stored), held.get(stored)) {
-                (Some((_, owner)), Some((_, known, _))) if owner == known => {}
-                (Some((key, owner)), known) => {
-                    tracing::warn!(?key, service = %owner, "a missing claim is made");
-                    let expect = known.map_or(Expect::Absent, |(.., r)| Expect::Revision(*r));
-                    let value = claim_value(key, owner);
-                    operations.push(Operation::Put { key: stored.as_str().into(), value, expect });
-                }
-                (None, Some((key, owner, revision))) => {
-                    tracing::warn!(?key, %owner, "a claim that no Service holds is released");
-                    let expect = Expect::Revision(*revision);
-                    operations.push(Operation::Delete { key: stored.as_str().into(), expect });
-                }
-                (None, None) => {}
-            }
-        }
-        for batch in operations.chunks(BATCH) {
-            self.commit(Transaction { operations: batch.to_vec() }).await?;
-        }
-        Ok(())
-    }
-}
-
-fn claim_key(key: &ClaimKey) -> Option<Arc<str>> {
-    handlers::claim_store_key(key)
-}
-
-/// Listens to what a strategy releases.
-struct Released<'a> {
-    config: &'a ClusterConfig,
-    keys: Vec<ClaimKey>,
-}
-
-impl Claims for Released<'_> {
-    fn config(&self) -> &ClusterConfig {
-        self.config
-    }
-
-    fn is_claimed(&self, _key: &ClaimKey) -> bool {
-        true
-    }
-
-    fn owner(&self, _key: &ClaimKey) -> Option<String> {
-        None
-    }
-
-    fn claim(&mut self, _key: ClaimKey, _owner: &str) {}
-
-    fn release(&mut self, key: ClaimKey) {
-        self.keys.push(key);
-    }
-
-    fn get(&self, _resource: &Resource, _namespace: &str, _name: &str) -> Option<Arc<Value>> {
-        None
-    }
-
-    fn random(&mut self) -> u64 {
-        0
     }
 }
 

@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod patch;
 pub mod pki;
 mod protobuf;
+mod repair;
 mod request;
 pub mod resource;
 pub mod schema;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
@@ -18,8 +19,9 @@ use crate::auth::token::{Signer, StaticTokens};
 use crate::auth::{Attributes, Authenticator, Identity, Refused, TokenError, policy};
 use crate::body::{Body, BoxError};
 use crate::cache::{Cache, TableId};
-use crate::handlers;
+use crate::handlers::{self, ServiceRanges};
 use crate::metrics::Metrics;
+use crate::repair::Meddled;
 use crate::resource::{self, ClusterConfig, Resource};
 use crate::serve::{ServeError, kubelet_connector, pod_connector};
 use crate::status::ApiError;
@@ -29,6 +31,8 @@ use crate::store::{CommitError, Revision, Store, StoreError, Transaction};
 const EXPIRE: Duration = Duration::from_secs(300);
 /// How often the server looks after the objects that describe itself.
 const RECONCILE: Duration = Duration::from_secs(10);
+/// How often claims are compared with the Services that should hold them, as kube-apiserver does.
+const REPAIR: Duration = Duration::from_secs(180);
 /// How often old changes are dropped from the watch windows.
 const TRIM: Duration = Duration::from_secs(30);
 
@@ -110,6 +114,12 @@ pub(crate) struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) cache: Arc<Cache>,
     pub(crate) config: Config,
+    /// The ranges of the `ServiceCIDR` objects as they were last read.
+    pub(crate) ranges: ArcSwap<ServiceRanges>,
+    /// Whether the difference between the flag and the default `ServiceCIDR` was reported.
+    pub(crate) mismatch_told: AtomicBool,
+    /// Whose addresses somebody else wrote to.
+    pub(crate) meddled: Meddled,
     /// Cancelled when the server stops: watches end.
     pub(crate) stopping: CancellationToken,
     pub(crate) authenticator: Authenticator,
@@ -160,6 +170,9 @@ impl ApiServer {
             metrics: Metrics::new(),
             cache,
             config,
+            ranges: ArcSwap::default(),
+            mismatch_told: AtomicBool::new(false),
+            meddled: Meddled::default(),
             stopping: stopping.clone(),
             authenticator: Authenticator::new(signer, statics),
             anonymous: Arc::new(Identity::anonymous()),
@@ -192,6 +205,8 @@ enum Chore {
     Trim,
     Reconcile,
     Expire,
+    Repair,
+    RepairMeddled,
 }
 
 /// Trims the windows and mends the server's own objects, until the server stops.
@@ -199,11 +214,18 @@ async fn housekeeping(server: Weak<Server>, stopping: CancellationToken) {
     let mut trim = tokio::time::interval(TRIM);
     let mut reconcile = tokio::time::interval(RECONCILE);
     let mut expire = tokio::time::interval(EXPIRE);
+    // The start has done the first.
+    let mut repair = tokio::time::interval_at(tokio::time::Instant::now() + REPAIR, REPAIR);
+    let Some(meddled) = server.upgrade().map(|server| server.meddled.notify.clone()) else {
+        return;
+    };
     loop {
         let chore = tokio::select! {
             _ = trim.tick() => Chore::Trim,
             _ = reconcile.tick() => Chore::Reconcile,
             _ = expire.tick() => Chore::Expire,
+            _ = repair.tick() => Chore::Repair,
+            () = meddled.notified() => Chore::RepairMeddled,
             () = stopping.cancelled() => return,
         };
         let Some(server) = server.upgrade() else { return };
@@ -214,6 +236,8 @@ async fn housekeeping(server: Weak<Server>, stopping: CancellationToken) {
             }
             Chore::Reconcile => server.reconcile().await,
             Chore::Expire => server.expire_events().await,
+            Chore::Repair => server.repair_all().await,
+            Chore::RepairMeddled => server.repair_meddled().await,
         };
         if let Err(error) = done {
             tracing::warn!(%error, ?chore, "housekeeping failed; it is tried again");

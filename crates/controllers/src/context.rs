@@ -10,6 +10,7 @@ use k8s_openapi::api::{
         ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
     },
     discovery::v1::EndpointSlice,
+    networking::v1::{IPAddress, ServiceCIDR},
 };
 use kube::{
     Api, Client, Resource,
@@ -92,6 +93,9 @@ pub struct Caches {
     pub service_accounts: Arc<Cache<PartialObjectMeta<ServiceAccount>>>,
     /// Names only.
     pub config_maps: Arc<Cache<PartialObjectMeta<ConfigMap>>>,
+    pub service_cidrs: Arc<Cache<ServiceCIDR>>,
+    /// Names and labels only.
+    pub ip_addresses: Arc<Cache<PartialObjectMeta<IPAddress>>>,
 }
 
 /// The group of the slices of a Service.
@@ -161,6 +165,8 @@ impl Caches {
             leases: Cache::new(drop_managed_fields, no_groups),
             service_accounts: Cache::new(trim_meta, no_groups),
             config_maps: Cache::new(trim_meta, no_groups),
+            service_cidrs: Cache::new(drop_managed_fields, no_groups),
+            ip_addresses: Cache::new(drop_managed_fields, no_groups),
         }
     }
 
@@ -192,7 +198,9 @@ impl Caches {
             revisions,
             leases,
             service_accounts,
-            config_maps
+            config_maps,
+            service_cidrs,
+            ip_addresses
         );
     }
 
@@ -214,6 +222,8 @@ impl Caches {
             self.leases.wait_synced(),
             self.service_accounts.wait_synced(),
             self.config_maps.wait_synced(),
+            self.service_cidrs.wait_synced(),
+            self.ip_addresses.wait_synced(),
         );
     }
 }

@@ -19,6 +19,7 @@ pub mod pod;
 pub mod queue;
 pub mod scheduler;
 pub mod selector;
+pub mod service_cidrs;
 pub mod taints;
 pub mod workloads;
 
@@ -97,6 +98,7 @@ async fn control(client: Client, config: Config, shutdown: CancellationToken) ->
         Box::pin(nodes::pod_gc::run(&ctx)),
         Box::pin(accounts::run(&ctx)),
         Box::pin(namespaces::run(&ctx)),
+        Box::pin(service_cidrs::run(&ctx)),
         Box::pin(garbage::run(&ctx)),
     ];
     ctx.caches.start(&client, &shutdown, &mut tasks);

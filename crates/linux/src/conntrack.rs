@@ -16,6 +16,7 @@ mod attribute {
     pub(super) const ORIGINAL: u16 = 1;
     pub(super) const REPLY: u16 = 2;
     pub(super) const STATUS: u16 = 3;
+    pub(super) const PROTOINFO: u16 = 4;
     pub(super) const ZONE: u16 = 18;
     pub(super) const FILTER: u16 = 25;
     /// `CTA_TUPLE_*`.
@@ -30,6 +31,10 @@ mod attribute {
     pub(super) const NUMBER: u16 = 1;
     pub(super) const SOURCE_PORT: u16 = 2;
     pub(super) const DESTINATION_PORT: u16 = 3;
+    /// `CTA_PROTOINFO_TCP` and `CTA_PROTOINFO_SCTP`, and the state in either.
+    pub(super) const INFO_TCP: u16 = 1;
+    pub(super) const INFO_SCTP: u16 = 3;
+    pub(super) const STATE: u16 = 1;
     /// `CTA_FILTER_*`.
     pub(super) const FILTER_ORIGINAL: u16 = 1;
     pub(super) const FILTER_REPLY: u16 = 2;
@@ -49,6 +54,18 @@ pub struct Tuple {
     pub destination_port: u16,
 }
 
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The protocol has no connections of its own.
+    Stateless,
+    /// Both sides have not yet agreed.
+    Opening,
+    Open,
+    /// One side has said that it ends, or both.
+    Closing,
+}
+
 /// One connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -59,6 +76,7 @@ pub struct Flow {
     pub zone: u16,
     /// Whether the destination was translated.
     pub destination_nat: bool,
+    pub stage: Stage,
 }
 
 /// Hands every connection of that IP protocol, in that family, to `each`.
@@ -149,7 +167,19 @@ fn read(message: Message<'_>) -> Option<Flow> {
         reply: tuple(attributes.find(attribute::REPLY)?)?,
         zone: attributes.find(attribute::ZONE).and_then(|zone| zone.be16()).unwrap_or(0),
         destination_nat: status & DESTINATION_NAT != 0,
+        stage: attributes.find(attribute::PROTOINFO).map_or(Stage::Stateless, stage),
     })
+}
+
+/// From `enum tcp_conntrack` and `enum sctp_conntrack`.
+fn stage(info: Attribute<'_>) -> Stage {
+    let of = |kind| info.nested().find(kind)?.nested().find(attribute::STATE)?.byte();
+    match (of(attribute::INFO_TCP), of(attribute::INFO_SCTP)) {
+        (Some(0..=2 | 9), _) | (None, Some(0..=3 | 8..)) => Stage::Opening,
+        (Some(3), _) | (None, Some(4)) => Stage::Open,
+        (None, None) => Stage::Stateless,
+        _ => Stage::Closing,
+    }
 }
 
 fn tuple(attribute: Attribute<'_>) -> Option<Tuple> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::backend::Backend;
 use crate::desired::Desired;
 use crate::frontend::{Action, Family, Frontend, FrontendAddress, FrontendKey, Scope};
-use crate::node_view::{NodePortAddresses, Source};
+use crate::node_view::Source;
 use crate::object::Protocol;
 
 /// The first packet of a connection, as it enters this node.
@@ -109,11 +109,8 @@ fn serves_node_ports(desired: &Desired, packet: &Packet) -> bool {
     if address.is_loopback() {
         return address.is_ipv4() && desired.view.loopback_node_ports;
     }
-    match &desired.view.node_port_addresses {
-        NodePortAddresses::All => true,
-        NodePortAddresses::Primary => desired.own_addresses().contains(address),
-        NodePortAddresses::Within(nets) => nets.iter().any(|net| net.contains(address)),
-    }
+    let nets = desired.node_port_networks(Family::of(address));
+    nets.iter().any(|net| net.contains(address))
 }
 
 fn decide(desired: &Desired, packet: &Packet, key: FrontendKey, frontend: &Frontend) -> Verdict {

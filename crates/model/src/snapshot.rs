@@ -1,12 +1,14 @@
 //! The cluster's Services, EndpointSlices and Nodes as last heard, and what has changed since.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
 
 use crate::intern::Interner;
-use crate::object::{EndpointSlice, Node, ObjectName, Service};
+use crate::object::{Endpoint, EndpointSlice, Node, ObjectName, Protocol, Service};
 
 /// One thing that happened to one object.
 ///
@@ -29,12 +31,19 @@ pub struct Dirty {
     pub services: BTreeSet<ObjectName>,
     /// Nodes that appeared, changed or went.
     pub nodes: BTreeSet<Arc<str>>,
+    /// The cluster's service ranges are others.
+    pub service_ranges: bool,
+    /// Endpoints that left a slice after they had begun to terminate.
+    pub ended: BTreeSet<(IpAddr, u16, Protocol)>,
 }
 
 impl Dirty {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.nodes.is_empty()
+        self.services.is_empty()
+            && self.nodes.is_empty()
+            && !self.service_ranges
+            && self.ended.is_empty()
     }
 }
 
@@ -46,6 +55,7 @@ pub struct Snapshot {
     /// The names of each Service's slices; sorted, so that what is derived is deterministic.
     slices_of: HashMap<ObjectName, BTreeSet<ObjectName>>,
     nodes: HashMap<Arc<str>, Arc<Node>>,
+    service_ranges: Vec<IpNet>,
     dirty: Dirty,
     strings: Interner,
 }
@@ -63,6 +73,7 @@ impl Snapshot {
             Event::EndpointSlice(slice) => self.put_slice(slice),
             Event::EndpointSliceDeleted(name) => {
                 if let Some(old) = self.slices.remove(&name) {
+                    self.note_ended(&old, None);
                     self.unlink(&old);
                 }
             }
@@ -98,12 +109,46 @@ impl Snapshot {
         self.share_strings(&mut slice);
         let slice = Arc::new(slice);
         if let Some(old) = self.slices.insert(slice.name.clone(), slice.clone()) {
+            self.note_ended(&old, Some(&slice));
             self.unlink(&old);
         }
         if let Some(service) = &slice.service {
             self.slices_of.entry(service.clone()).or_default().insert(slice.name.clone());
             self.dirty.services.insert(service.clone());
         }
+    }
+
+    /// A pod that terminates and then is no endpoint any more is gone, and not just relabelled.
+    fn note_ended(&mut self, old: &EndpointSlice, new: Option<&EndpointSlice>) {
+        for endpoint in old.endpoints.iter().filter(|endpoint| endpoint.terminating) {
+            let same = |other: &Endpoint| other.address == endpoint.address;
+            if new.is_some_and(|slice| slice.endpoints.iter().any(same)) {
+                continue;
+            }
+            let ports = old.ports.iter().filter_map(|port| Some((port.port?, port.protocol)));
+            self.dirty.ended.extend(ports.map(|(port, of)| (endpoint.address, port, of)));
+        }
+    }
+
+    /// Whether any slice has an endpoint with that address, whatever its condition.
+    pub fn has_endpoint(&self, address: &IpAddr) -> bool {
+        let mut endpoints = self.slices.values().flat_map(|slice| &slice.endpoints);
+        endpoints.any(|endpoint| endpoint.address == *address)
+    }
+
+    /// Makes `ranges` those from which the cluster takes Services' addresses.
+    pub fn set_service_ranges(&mut self, mut ranges: Vec<IpNet>) {
+        ranges.sort();
+        ranges.dedup();
+        if self.service_ranges != ranges {
+            self.service_ranges = ranges;
+            self.dirty.service_ranges = true;
+        }
+    }
+
+    /// The networks from which the cluster takes Services' addresses, as far as they are known.
+    pub fn service_ranges(&self) -> &[IpNet] {
+        &self.service_ranges
     }
 
     fn unlink(&mut self, slice: &EndpointSlice) {

@@ -76,6 +76,18 @@ impl Default for Universe {
                 "192.0.2.10".parse().unwrap(),
                 "2001:db8::10".parse().unwrap(),
                 "192.0.2.11".parse().unwrap(),
+                // This node's own, which is as good as any other.
+                "172.30.0.2".parse().unwrap(),
+                "2001:db8:0:30::2".parse().unwrap(),
+                // What others would lose: a pod, another node, a ClusterIP, loopback, link-local.
+                "10.244.0.3".parse().unwrap(),
+                "fd00:10:244:1::2".parse().unwrap(),
+                "172.30.0.3".parse().unwrap(),
+                "10.96.0.2".parse().unwrap(),
+                "fd00:10:96::3".parse().unwrap(),
+                "127.0.0.1".parse().unwrap(),
+                "169.254.20.10".parse().unwrap(),
+                "fe80::1".parse().unwrap(),
             ],
             source_ranges: vec![
                 "10.244.0.0/24".parse().unwrap(),
@@ -88,9 +100,20 @@ impl Default for Universe {
     }
 }
 
+/// TCP most often.
+const PROTOCOLS: [Protocol; 7] = {
+    use Protocol::{Sctp, Tcp, Udp};
+    [Tcp, Tcp, Tcp, Tcp, Udp, Udp, Sctp]
+};
+
 impl Universe {
     fn name(&self, dice: &mut Dice) -> ObjectName {
         ObjectName::new("default", format!("service-{}", dice.below(self.services)))
+    }
+
+    /// The networks of [`Universe::cluster_ip`].
+    pub fn service_ranges() -> Vec<ipnet::IpNet> {
+        ["10.96.0.0/16", "fd00:10:96::/112"].iter().filter_map(|net| net.parse().ok()).collect()
     }
 
     /// The ClusterIP that the Service of that number has.
@@ -124,8 +147,13 @@ impl Universe {
         Node {
             name: self.nodes[index].clone(),
             zone,
-            internal_ips: vec![[172, 30, 0, index as u8 + 2].into()],
+            internal_ips: vec![
+                [172, 30, 0, index as u8 + 2].into(),
+                [0x2001, 0xdb8, 0, 0x30, 0, 0, 0, index as u16 + 2].into(),
+            ],
+            external_ips: vec![],
             pod_cidrs: vec![],
+            leaving: dice.once_in(8),
         }
     }
 
@@ -150,46 +178,58 @@ impl Universe {
         let node_ports = service_type != ServiceType::ClusterIP;
         let ports = (0..=dice.below(2)).map(|index| ServicePort {
             name: if index == 0 { "".into() } else { "other".into() },
-            protocol: dice.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp]),
+            protocol: dice.pick(&PROTOCOLS),
             port: 80 + index as u16,
             node_port: node_ports.then_some(30_000 + (number * 4 + index) as u16),
         });
         let ports = ports.collect();
         let families = if self.ipv6 { &[false, true][..] } else { &[false][..] };
+        let cluster_ips = families.iter().map(|v6| Self::cluster_ip(number, *v6));
+        let headless = service_type == ServiceType::ClusterIP && dice.once_in(8);
         let balancer = service_type == ServiceType::LoadBalancer && !dice.once_in(4);
         Service {
-            cluster_ips: families.iter().map(|v6| Self::cluster_ip(number, *v6)).collect(),
-            headless: false,
+            cluster_ips: if headless { vec![] } else { cluster_ips.collect() },
+            headless,
             external_name: None,
             ports,
-            external_ips: if dice.once_in(4) {
-                vec![dice.pick(&self.external_ips)]
-            } else {
-                vec![]
-            },
-            load_balancer: if balancer {
-                vec![LoadBalancerIngress {
-                    ip: [203, 0, 113, number as u8 + 1].into(),
-                    ip_mode: if dice.once_in(5) { IpMode::Proxy } else { IpMode::Vip },
-                }]
-            } else {
-                vec![]
-            },
-            load_balancer_source_ranges: if dice.once_in(2) {
-                vec![dice.pick(&self.source_ranges)]
-            } else {
-                vec![]
+            external_ips: self.external_ips(dice),
+            load_balancer: if balancer { self.load_balancer(number, dice) } else { vec![] },
+            load_balancer_source_ranges: match dice.below(4) {
+                0 => vec![dice.pick(&self.source_ranges)],
+                1 => vec![dice.pick(&self.source_ranges), dice.pick(&self.source_ranges)],
+                _ => vec![],
             },
             internal_traffic_policy: policy(dice),
             external_traffic_policy: policy(dice),
             health_check_node_port: (balancer && dice.once_in(2)).then_some(32_000 + number as u16),
             affinity_seconds: dice.once_in(5).then(|| dice.pick(&[60, 10_800])),
-            publish_not_ready_addresses: false,
+            publish_not_ready_addresses: dice.once_in(6),
             traffic_distribution: None,
             foreign_proxy: dice.once_in(20),
             service_type,
             name,
         }
+    }
+
+    fn external_ips(&self, dice: &mut Dice) -> Vec<IpAddr> {
+        let count = if dice.once_in(3) { 1 + dice.below(2) } else { 0 };
+        (0..count).map(|_| dice.pick(&self.external_ips)).collect()
+    }
+
+    /// Usually an address of its own, sometimes one that it must not have, now and then two.
+    fn load_balancer(&self, number: u32, dice: &mut Dice) -> Vec<LoadBalancerIngress> {
+        let mut ips: Vec<IpAddr> = vec![[203, 0, 113, number as u8 + 1].into()];
+        if self.ipv6 && dice.once_in(2) {
+            ips.push([0x2001, 0xdb8, 0, 0x113, 0, 0, 0, number as u16 + 1].into());
+        }
+        if dice.once_in(4) {
+            ips.push(dice.pick(&self.external_ips));
+        }
+        let ingress = ips.into_iter().map(|ip| LoadBalancerIngress {
+            ip,
+            ip_mode: if dice.once_in(5) { IpMode::Proxy } else { IpMode::Vip },
+        });
+        ingress.collect()
     }
 
     /// A random EndpointSlice of some Service.
@@ -236,6 +276,8 @@ impl Universe {
                 named("", Protocol::Udp),
                 named("other", Protocol::Tcp),
                 named("other", Protocol::Udp),
+                named("", Protocol::Sctp),
+                named("other", Protocol::Sctp),
             ],
             endpoints,
         }

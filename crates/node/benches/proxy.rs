@@ -113,6 +113,8 @@ fn measure(services: u32, endpoints: u32) {
             name: "node-1".into(),
             zone: None,
             internal_ips: vec![[172, 30, 0, 2].into()],
+            external_ips: vec![],
+            leaving: false,
             pod_cidrs: vec![],
         }));
         for number in 0..services {

@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::future::ready;
 
 use futures::stream::{BoxStream, SelectAll, StreamExt, iter};
+use ipnet::IpNet;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::api::networking::v1 as networking;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
@@ -22,6 +25,8 @@ use serde::de::DeserializeOwned;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Interest {
     pub nodes: bool,
+    /// The ranges of Services' addresses (`ServiceCIDR` objects).
+    pub service_ranges: bool,
     /// Keep what only names need: hostnames, pods, headless Services' slices.
     pub names: bool,
 }
@@ -48,6 +53,9 @@ pub enum Update {
     Services(Vec<Service>),
     EndpointSlices(Vec<EndpointSlice>),
     Nodes(Vec<Node>),
+    /// The networks of all `ServiceCIDR` objects. Empty where the API server has none to tell
+    /// (before Kubernetes 1.33) or does not want to.
+    ServiceRanges(Vec<IpNet>),
     /// Everything of this kind up to this revision has been told.
     Reached(Kind, u64),
     /// A watch failed; it is tried again by itself. The data stay as they are.
@@ -62,6 +70,7 @@ impl Update {
             Self::Services(all) => snapshot.replace_services(all),
             Self::EndpointSlices(all) => snapshot.replace_endpoint_slices(all),
             Self::Nodes(all) => snapshot.replace_nodes(all),
+            Self::ServiceRanges(all) => snapshot.set_service_ranges(all),
             Self::Reached(..) | Self::Disturbed(_) => {}
         }
     }
@@ -73,6 +82,7 @@ pub struct Heard {
     services: bool,
     slices: bool,
     nodes: bool,
+    service_ranges: bool,
 }
 
 impl Heard {
@@ -82,13 +92,17 @@ impl Heard {
             Update::Services(_) => self.services = true,
             Update::EndpointSlices(_) => self.slices = true,
             Update::Nodes(_) => self.nodes = true,
+            Update::ServiceRanges(_) => self.service_ranges = true,
             Update::Event { .. } | Update::Reached(..) | Update::Disturbed(_) => {}
         }
     }
 
     /// Whether everything of interest has been heard once.
     pub fn everything(&self, interest: Interest) -> bool {
-        self.services && self.slices && (self.nodes || !interest.nodes)
+        self.services
+            && self.slices
+            && (self.nodes || !interest.nodes)
+            && (self.service_ranges || !interest.service_ranges)
     }
 }
 
@@ -130,7 +144,57 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
             Update::Nodes,
         ));
     }
+    if interest.service_ranges {
+        all.push(follow_ranges(Api::all(client.clone())));
+    }
     all
+}
+
+/// Tells all ranges at every change, and none before the first list where that cannot be had.
+fn follow_ranges(api: Api<networking::ServiceCIDR>) -> BoxStream<'static, Update> {
+    let mut known: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+    let mut told = false;
+    let tell = |known: &BTreeMap<String, Vec<IpNet>>| {
+        Some(Update::ServiceRanges(known.values().flatten().copied().collect()))
+    };
+    watcher(api, watcher::Config::default().any_semantic())
+        .default_backoff()
+        .filter_map(move |event| {
+            let put = |object: networking::ServiceCIDR, known: &mut BTreeMap<_, _>| {
+                let cidrs = object.spec.and_then(|spec| spec.cidrs).unwrap_or_default();
+                let nets = cidrs.iter().filter_map(|text| text.parse().ok()).collect();
+                known.insert(object.metadata.name.unwrap_or_default(), nets);
+            };
+            ready(match event {
+                Ok(watcher::Event::Apply(object)) => {
+                    put(object, &mut known);
+                    tell(&known)
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    known.remove(object.metadata.name.as_deref().unwrap_or_default());
+                    tell(&known)
+                }
+                Ok(watcher::Event::Init) => {
+                    known.clear();
+                    None
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    put(object, &mut known);
+                    None
+                }
+                Ok(watcher::Event::InitDone) => {
+                    told = true;
+                    tell(&known)
+                }
+                Err(error) if told => Some(Update::Disturbed(chain(&error))),
+                Err(error) => {
+                    told = true;
+                    tracing::info!(error = chain(&error), "the API server does not tell the ranges of Services' addresses; external addresses in them are only known by the Services that have them");
+                    Some(Update::ServiceRanges(Vec::new()))
+                }
+            })
+        })
+        .boxed()
 }
 
 fn follow<K, T: Send + 'static>(
@@ -239,5 +303,11 @@ pub async fn list(client: &Client) -> Result<Snapshot, kube::Error> {
     snapshot.replace_endpoint_slices(slices.iter().map(EndpointSlice::from).collect());
     let nodes = Api::<core::Node>::all(client.clone()).list(&all).await?;
     snapshot.replace_nodes(nodes.iter().map(Node::from).collect());
+    // An API server before Kubernetes 1.33 has none.
+    if let Ok(ranges) = Api::<networking::ServiceCIDR>::all(client.clone()).list(&all).await {
+        let cidrs = ranges.iter().flat_map(|range| range.spec.iter().flat_map(|spec| &spec.cidrs));
+        let nets = cidrs.flatten().filter_map(|text| text.parse().ok());
+        snapshot.set_service_ranges(nets.collect());
+    }
     Ok(snapshot)
 }

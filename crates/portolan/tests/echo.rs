@@ -138,3 +138,30 @@ fn sigterm_lets_what_is_under_way_finish() {
     let status = echo.child.wait().expect("an end");
     assert!(status.success(), "{status}");
 }
+
+/// Between a node's choosing of a pod and the pod's hearing of its end, connections are made.
+#[test]
+fn sigterm_serves_whoever_is_connected() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let mut echo = start();
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, echo.http));
+    let signal = |echo: &Echo, signal| {
+        kill_process(Pid::from_child(&echo.child), signal).expect("a signal");
+    };
+    // Taken in by the program, but not yet asking.
+    let mut idle = TcpStream::connect(http).expect("a connection");
+    assert_eq!(get(http, "/hostname").0, 200);
+    // In the kernel's queue when the end comes.
+    signal(&echo, Signal::STOP);
+    let mut queued: Vec<_> =
+        (0..20).map(|_| TcpStream::connect(http).expect("a connection")).collect();
+    queued.iter_mut().for_each(|stream| ask(stream, "/hostname"));
+    signal(&echo, Signal::TERM);
+    signal(&echo, Signal::CONT);
+    ask(&mut idle, "/hostname");
+    for stream in queued.into_iter().chain([idle]) {
+        assert_eq!(answer(stream), (200, "web-0".to_owned()));
+    }
+    let status = echo.child.wait().expect("an end");
+    assert!(status.success(), "{status}");
+}

@@ -10,6 +10,7 @@
 
 mod object;
 mod table;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,8 @@ use tokio::sync::watch;
 pub(crate) use self::object::{Object, splice_revision, to_stored};
 use self::table::Table;
 pub(crate) use self::table::{Change, Cursor, Expired, Page, Query};
-use crate::resource::Resource;
+use self::taken::Taken;
+use crate::resource::{ClaimKey, Resource, Space};
 use crate::store::{Event, Record, Revision, Sink, Store, StoreError, WatchError};
 
 /// The prefix of all objects in the store.
@@ -39,6 +41,8 @@ pub(crate) struct TableId(pub(crate) usize);
 
 pub(crate) struct Cache {
     kinds: Vec<Kind>,
+    /// The table of `IPAddress` objects.
+    addresses: Option<TableId>,
     by_name: HashMap<String, TableId>,
     state: RwLock<State>,
 }
@@ -54,6 +58,15 @@ struct State {
     tables: Vec<Table>,
     /// Node port to its owner and the revision of the claim.
     node_ports: HashMap<u16, (Revision, Arc<str>)>,
+    /// What is claimed, by [`Space`].
+    taken: [Taken; 3],
+}
+
+/// Everything that claims and their owners consist of, as of one revision.
+pub(crate) struct ClaimsView {
+    pub(crate) services: Vec<Arc<Object>>,
+    pub(crate) addresses: Vec<Arc<Object>>,
+    pub(crate) node_ports: Vec<(u16, Revision, Arc<str>)>,
 }
 
 impl std::fmt::Debug for Cache {
@@ -122,10 +135,17 @@ impl Cache {
             (format!("{}/{}", group(resource), resource.plural), TableId(at))
         };
         let tables = resources.iter().map(|_| Table::new(window, after)).collect();
+        let by_name: HashMap<_, _> = resources.iter().enumerate().map(name).collect();
         Self {
             kinds: resources.iter().map(kind).collect(),
-            by_name: resources.iter().enumerate().map(name).collect(),
-            state: RwLock::new(State { revision, tables, node_ports: HashMap::new() }),
+            addresses: by_name.get("networking.k8s.io/ipaddresses").copied(),
+            by_name,
+            state: RwLock::new(State {
+                revision,
+                tables,
+                node_ports: HashMap::new(),
+                taken: Default::default(),
+            }),
         }
     }
 
@@ -136,10 +156,14 @@ impl Cache {
                 Place::Object(table, key) => {
                     let object = Object::new(record.revision, &record.value);
                     state.tables[table.0].load(key, object);
+                    if Some(table) == self.addresses {
+                        state.mark(address(key), true);
+                    }
                 }
                 Place::NodePort(port) => {
                     let owner = String::from_utf8_lossy(&record.value).into();
                     state.node_ports.insert(port, (record.revision, owner));
+                    state.mark(Some(ClaimKey::NodePort(port)), true);
                 }
                 Place::Unknown => tracing::warn!(key = %record.key, "unknown key in the store"),
             }
@@ -195,15 +219,28 @@ impl Cache {
         self.state.read().node_ports.get(&port).cloned()
     }
 
-    pub(crate) fn node_ports(&self) -> Vec<(u16, Revision, Arc<str>)> {
+    /// The least number of a space that nobody has claimed and that is not below `from`.
+    pub(crate) fn next_free(&self, space: Space, from: u128) -> Option<u128> {
+        self.state.read().taken[space as usize].next_free(from)
+    }
+
+    /// All Services and all claims, each sorted by its key.
+    pub(crate) fn claims(&self, services: TableId, addresses: TableId) -> ClaimsView {
         let state = self.state.read();
-        let mut all: Vec<_> = state
-            .node_ports
-            .iter()
-            .map(|(port, (revision, owner))| (*port, *revision, owner.clone()))
-            .collect();
-        all.sort_unstable();
-        all
+        let node_ports = state.node_ports.iter();
+        let mut node_ports: Vec<_> =
+            node_ports.map(|(port, (revision, owner))| (*port, *revision, owner.clone())).collect();
+        node_ports.sort_unstable();
+        ClaimsView {
+            services: state.tables[services.0].all().collect(),
+            addresses: state.tables[addresses.0].all().collect(),
+            node_ports,
+        }
+    }
+
+    /// The revision of a table's latest change, or that of the start.
+    pub(crate) fn changed(&self, table: TableId) -> Revision {
+        *self.kinds[table.0].changed.borrow()
     }
 
     /// A page of a list, and the cursor from which a watch continues it without gap.
@@ -289,6 +326,9 @@ impl Cache {
                             state.tables[table.0].recall(key, event, object, now);
                             continue;
                         }
+                        if Some(table) == self.addresses {
+                            state.mark(address(key), object.is_some());
+                        }
                         state.tables[table.0].apply(key, event.revision, object, now);
                         match touched.iter_mut().find(|(known, _)| *known == table) {
                             Some((_, revision)) => *revision = event.revision,
@@ -296,15 +336,18 @@ impl Cache {
                         }
                     }
                     Place::NodePort(_) if event.revision <= state.revision => {}
-                    Place::NodePort(port) => match &event.value {
-                        Some(owner) => {
-                            let owner = String::from_utf8_lossy(owner).into();
-                            state.node_ports.insert(port, (event.revision, owner));
+                    Place::NodePort(port) => {
+                        state.mark(Some(ClaimKey::NodePort(port)), event.value.is_some());
+                        match &event.value {
+                            Some(owner) => {
+                                let owner = String::from_utf8_lossy(owner).into();
+                                state.node_ports.insert(port, (event.revision, owner));
+                            }
+                            None => {
+                                state.node_ports.remove(&port);
+                            }
                         }
-                        None => {
-                            state.node_ports.remove(&port);
-                        }
-                    },
+                    }
                     Place::Unknown => {}
                 }
             }
@@ -316,6 +359,23 @@ impl Cache {
             self.kinds[table.0].changed.send_replace(revision);
         }
     }
+}
+
+impl State {
+    /// Keeps [`State::taken`] what the claims are.
+    fn mark(&mut self, key: Option<ClaimKey>, claimed: bool) {
+        let Some(key) = key else { return };
+        let taken = &mut self.taken[key.space() as usize];
+        match claimed {
+            true => taken.insert(key.number()),
+            false => taken.remove(key.number()),
+        }
+    }
+}
+
+/// The address that an `IPAddress` object's name stands for.
+fn address(name: &str) -> Option<ClaimKey> {
+    name.parse().ok().map(ClaimKey::ClusterIp)
 }
 
 /// Carries the store's events into the cache.

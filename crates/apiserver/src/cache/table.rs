@@ -94,6 +94,11 @@ impl Table {
         self.objects.get(key).cloned()
     }
 
+    /// Every object, sorted by key.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Object>> {
+        self.objects.values().cloned()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.objects.len()
     }

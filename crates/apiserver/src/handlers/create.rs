@@ -15,6 +15,9 @@ use crate::store::{CommitError, Expect, Operation, Transaction};
 
 /// How often a write that lost a race is prepared anew.
 pub(super) const ATTEMPTS: usize = 32;
+/// How often a create that lost an address or a port is prepared anew. Each time, some other writer
+/// went on, so it takes that many writers at once to use this up.
+const CLAIM_ATTEMPTS: usize = 1024;
 /// `generateName`'s random part: no vowels, nothing that is easily misread.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
@@ -96,7 +99,7 @@ impl Call {
                 Err(Lost::Name(name)) if !generated || attempts >= ATTEMPTS => {
                     return Err(ApiError::already_exists(resource, &name));
                 }
-                Err(Lost::Claim) if attempts >= ATTEMPTS => {
+                Err(Lost::Claim) if attempts >= CLAIM_ATTEMPTS => {
                     return Err(ApiError::service_unavailable(
                         "too many writers ask for the same addresses or ports; try again",
                     ));
@@ -127,7 +130,7 @@ impl Call {
         let mut claims = Pending::new(&self.server);
         strategy
             .allocate(&mut claims, Some(&mut object), None)
-            .map_err(|errors| ApiError::invalid(self.resource(), &name, &errors))?;
+            .map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
         let warnings = strategy.warnings(&object, None);
         let operations = claims.into_operations();
         self.warn(warnings);
@@ -188,7 +191,7 @@ fn begin_namespace(namespace: &mut Value) {
 
 impl Server {
     /// Objects are only created in namespaces that exist and are not being deleted.
-    pub(super) fn admit_namespace(
+    pub(crate) fn admit_namespace(
         &self,
         resource: &Resource,
         object: &Value,
@@ -247,7 +250,7 @@ pub(crate) async fn bootstrap(
     resource
         .strategy
         .allocate(&mut claims as &mut dyn Claims, Some(&mut object), None)
-        .map_err(|errors| ApiError::invalid(resource, &name, &errors))?;
+        .map_err(|error| ApiError::not_allocated(resource, &name, error))?;
     let key = store_key(resource, &namespace, &name);
     let put = Operation::Put { key, value: to_stored(&object), expect: Expect::Absent };
     let mut operations = vec![put];

@@ -219,7 +219,7 @@ impl Call {
             operations.push(Operation::Delete { key, expect });
             let mut claims = Pending::new(&self.server);
             let released = resource.strategy.allocate(&mut claims, None, Some(old));
-            released.map_err(|errors| ApiError::invalid(resource, self.name(), &errors))?;
+            released.map_err(|error| ApiError::not_allocated(resource, self.name(), error))?;
             operations.extend(claims.into_operations());
         }
         let revision = if options.dry_run {

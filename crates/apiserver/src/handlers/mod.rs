@@ -7,6 +7,7 @@ mod delete;
 mod meta;
 mod misc;
 mod proxy;
+mod ranges;
 mod read;
 mod render;
 mod review;
@@ -33,9 +34,12 @@ use crate::resource::{Resource, Verb};
 use crate::server::Server;
 use crate::status::{ApiError, BODY_LIMIT};
 
-pub(crate) use self::claims::{claim_store_key, claim_value, owner_of};
+pub(crate) use self::claims::{
+    FAMILY_LABEL, MANAGED_BY, MANAGED_BY_LABEL, claim_store_key, claim_value, family_of, owner_of,
+};
 pub(crate) use self::create::bootstrap;
-pub(crate) use self::meta::now;
+pub(crate) use self::meta::{is_terminating, now};
+pub(crate) use self::ranges::{DEFAULT_RANGE, ServiceRanges};
 
 type Answer = Result<Response<Body>, ApiError>;
 
@@ -141,7 +145,11 @@ where
         warnings: Vec::new(),
         applies: false,
     };
+    let meddling = call.meddling();
     let mut response = call.run().await?;
+    if let Some((name, before)) = meddling {
+        call.server.meddled.add(&name, before.as_ref());
+    }
     for warning in &call.warnings {
         if let Ok(value) = HeaderValue::from_str(&warning_text(warning)) {
             response.headers_mut().append(header::WARNING, value);
@@ -223,6 +231,18 @@ impl Call {
             Method::DELETE if named => self.delete().await,
             _ => self.delete_collection().await,
         }
+    }
+
+    /// The `IPAddress` object that the request is about to write, as it is before: whether its
+    /// Service may be left like that is looked at afterwards.
+    fn meddling(&self) -> Option<(String, Option<serde_json::Value>)> {
+        let reads = matches!(self.parts.method, Method::GET | Method::HEAD);
+        let about = (self.resource().group, self.resource().plural);
+        if reads || about != ("networking.k8s.io", "ipaddresses") || self.options.dry_run {
+            return None;
+        }
+        let before = self.server.cache.get(self.path.table, self.name());
+        Some((self.name().to_owned(), before.map(|object| object.value())))
     }
 
     fn resource(&self) -> &'static Resource {

@@ -249,7 +249,7 @@ impl Call {
         } else {
             Ok(())
         };
-        allocated.map_err(|errors| ApiError::invalid(self.resource(), &name, &errors))?;
+        allocated.map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
         let claimed = claims.into_operations();
         if part == Part::Main {
             self.warn(strategy.warnings(&new, Some(old)));

@@ -31,13 +31,20 @@ impl Strategy for ServiceCidr {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
-        let (new, was) = (object.list("spec.cidrs"), old.list("spec.cidrs"));
-        // A second family may be added, nothing else.
-        let grows = was.len() == 1 && new.len() == 2 && new[0] == was[0];
-        if new != was && !grows {
-            errors.push(meta::immutable("spec.cidrs", object.at("spec.cidrs")));
-        } else {
-            errors.extend(cidrs(object));
+        let path = "spec.cidrs";
+        let (new, was) = (object.list(path), old.list(path));
+        let changed = |at: usize| {
+            let same = new.get(at) == was.get(at);
+            (!same).then(|| meta::immutable(&format!("{path}[{at}]"), &new[at]))
+        };
+        match (was.len(), new.len()) {
+            (before, now) if before == now => errors.extend((0..now).filter_map(changed)),
+            // A second family may be added, nothing else.
+            (1, 2) => {
+                errors.extend(changed(0));
+                errors.extend(cidrs(object));
+            }
+            _ => errors.push(meta::immutable(path, object.at(path))),
         }
         errors
     }
@@ -60,30 +67,31 @@ fn cidrs(object: &Value) -> Vec<FieldError> {
         return errors;
     }
     if ranges.len() > 2 {
-        errors.push(FieldError::invalid(path, object.at(path), "may only hold up to 2 values"));
+        errors.push(FieldError::invalid(path, object.at("spec"), "may only hold up to 2 values"));
+        return errors;
     }
-    let mut v6 = 0;
-    for (i, range) in ranges.iter().enumerate() {
+    let parsed: Vec<Option<ipnet::IpNet>> = ranges.iter().map(|range| range.parse().ok()).collect();
+    for (i, (range, net)) in ranges.iter().zip(&parsed).enumerate() {
         let path = format!("{path}[{i}]");
-        match range.parse::<ipnet::IpNet>() {
-            Err(_) => errors.push(FieldError::invalid_text(path, range, names::NOT_A_CIDR)),
-            Ok(net) => {
-                v6 += usize::from(net.addr().is_ipv6());
-                if net.trunc() != net || net.to_string() != *range {
-                    errors.push(FieldError::invalid_text(
-                        path,
-                        range,
-                        format!("must be in canonical form ({:?})", net.trunc().to_string()),
-                    ));
-                }
+        match net {
+            None => errors.push(FieldError::invalid_text(path, range, names::NOT_A_CIDR)),
+            Some(net) if net.trunc().to_string() != *range => {
+                errors.push(FieldError::invalid_text(
+                    path,
+                    range,
+                    format!("must be in canonical form ({:?})", net.trunc().to_string()),
+                ));
             }
+            Some(_) => {}
         }
     }
-    if errors.is_empty() && ranges.len() == 2 && v6 != 1 {
+    if let [Some(first), Some(second)] = parsed[..]
+        && first.addr().is_ipv4() == second.addr().is_ipv4()
+    {
         errors.push(FieldError::invalid(
             path,
             object.at(path),
-            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96",
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
         ));
     }
     errors
@@ -100,9 +108,20 @@ impl Strategy for IpAddress {
             errors.push(FieldError::required("spec.parentRef", ""));
             return errors;
         }
-        for field in ["resource", "name"] {
-            if parent.text(field).is_empty() {
-                errors.push(FieldError::required(format!("spec.parentRef.{field}"), ""));
+        let group = parent.text("group");
+        if !group.is_empty() {
+            let complain = |text| FieldError::invalid_text("spec.parentRef.group", group, text);
+            errors.extend(names::dns1123_subdomain(group).into_iter().map(complain));
+        }
+        for (field, required) in [("resource", true), ("name", true), ("namespace", false)] {
+            let path = format!("spec.parentRef.{field}");
+            match parent.text(field) {
+                "" if required => errors.push(FieldError::required(path, "")),
+                text => errors.extend(
+                    path_segment(text)
+                        .into_iter()
+                        .map(|why| FieldError::invalid_text(path.clone(), text, why)),
+                ),
             }
         }
         errors
@@ -120,6 +139,18 @@ impl Strategy for IpAddress {
     fn counts_generation(&self) -> bool {
         false
     }
+}
+
+/// Whether a text can stand alone in a path (`IsPathSegmentName` of apimachinery's `content`).
+fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"]
+        .into_iter()
+        .filter(|part| text.contains(part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@
 //! resource as Kubernetes does and points to the [`Strategy`] that knows how its objects are
 //! defaulted, validated and joined to the rest of the cluster's state.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -37,6 +36,7 @@ pub(crate) mod workload;
 
 pub use error::aggregate;
 pub use rows::{find, find_kind, table};
+pub(crate) use service::{SHORTEST_V6, claimed_addresses, claimed_ports, covers};
 
 /// A verb of the Kubernetes API, as discovery lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,14 +153,17 @@ pub struct ClusterConfig {
 /// a dry run claims nothing, and of two writers racing for an address one is told to try again.
 pub trait Claims {
     fn config(&self) -> &ClusterConfig;
+    /// The ranges that cluster IPs are given from at present: those of the `ServiceCIDR` objects
+    /// that are ready, the default one first.
+    fn ranges(&self) -> Vec<IpNet>;
     /// Whether the key is taken, by an earlier commit or by this transaction.
     fn is_claimed(&self, key: &ClaimKey) -> bool;
-    /// Who holds the key, as given to [`Claims::claim`].
-    fn owner(&self, key: &ClaimKey) -> Option<String>;
+    /// The least number of a space that is not claimed and not below `from`.
+    fn next_free(&self, space: Space, from: u128) -> Option<u128>;
+    /// Claims a free key.
     fn claim(&mut self, key: ClaimKey, owner: &str);
-    fn release(&mut self, key: ClaimKey);
-    /// An existing object, as JSON.
-    fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Value>>;
+    /// Gives a key back, if it is this owner's.
+    fn release(&mut self, key: ClaimKey, owner: &str);
     /// A fresh random number: the only randomness a strategy gets.
     fn random(&mut self) -> u64;
 }
@@ -174,6 +177,52 @@ pub enum ClaimKey {
     /// A node port, whatever its protocol is (as kube-apiserver allocates them), or a
     /// `healthCheckNodePort`. Stored under a key of its own, not served as an object.
     NodePort(u16),
+}
+
+/// Where keys are numbers, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    Ipv4,
+    Ipv6,
+    NodePorts,
+}
+
+impl ClaimKey {
+    pub(crate) fn space(&self) -> Space {
+        match self {
+            Self::ClusterIp(IpAddr::V4(_)) => Space::Ipv4,
+            Self::ClusterIp(IpAddr::V6(_)) => Space::Ipv6,
+            Self::NodePort(_) => Space::NodePorts,
+        }
+    }
+
+    pub(crate) fn number(&self) -> u128 {
+        match self {
+            Self::ClusterIp(IpAddr::V4(ip)) => u128::from(ip.to_bits()),
+            Self::ClusterIp(IpAddr::V6(ip)) => ip.to_bits(),
+            Self::NodePort(port) => u128::from(*port),
+        }
+    }
+
+    /// The key with this number, if the space has it.
+    pub(crate) fn of(space: Space, number: u128) -> Option<Self> {
+        Some(match space {
+            Space::Ipv4 => {
+                Self::ClusterIp(IpAddr::V4(Ipv4Addr::from_bits(number.try_into().ok()?)))
+            }
+            Space::Ipv6 => Self::ClusterIp(IpAddr::V6(Ipv6Addr::from_bits(number))),
+            Space::NodePorts => Self::NodePort(number.try_into().ok()?),
+        })
+    }
+}
+
+/// Why an object does not get what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllocateError {
+    /// What it asks for cannot be given.
+    Invalid(Vec<FieldError>),
+    /// It asks for anything, and there is nothing; an `InternalError`, as in kube-apiserver.
+    Failed(String),
 }
 
 /// How the objects of one resource behave. Every method works on the object as JSON, so that
@@ -222,7 +271,7 @@ pub trait Strategy: Send + Sync {
         _claims: &mut dyn Claims,
         _object: Option<&mut Value>,
         _old: Option<&Value>,
-    ) -> Result<(), Vec<FieldError>> {
+    ) -> Result<(), AllocateError> {
         Ok(())
     }
 

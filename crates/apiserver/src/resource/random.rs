@@ -2,7 +2,6 @@
 //! through defaults, validation, printing and patches without a panic.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng};
@@ -119,17 +118,17 @@ impl Claims for Anything {
     fn config(&self) -> &ClusterConfig {
         &self.0
     }
+    fn ranges(&self) -> Vec<ipnet::IpNet> {
+        self.0.service_ranges.clone()
+    }
     fn is_claimed(&self, key: &ClaimKey) -> bool {
         *key == ClaimKey::ClusterIp(IpAddr::V4(Ipv4Addr::new(10, 96, 0, 9)))
     }
-    fn owner(&self, _: &ClaimKey) -> Option<String> {
-        None
+    fn next_free(&self, _: super::Space, from: u128) -> Option<u128> {
+        Some(from)
     }
     fn claim(&mut self, _: ClaimKey, _: &str) {}
-    fn release(&mut self, _: ClaimKey) {}
-    fn get(&self, _: &Resource, _: &str, _: &str) -> Option<Arc<Value>> {
-        None
-    }
+    fn release(&mut self, _: ClaimKey, _: &str) {}
     fn random(&mut self) -> u64 {
         self.1 += 1;
         self.1

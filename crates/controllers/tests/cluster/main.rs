@@ -4,5 +4,6 @@ mod collection;
 mod endpoints;
 mod nodes;
 mod process;
+mod service_cidrs;
 mod support;
 mod workloads;

@@ -27,8 +27,10 @@ pub struct Changes {
     pub node_addresses: BTreeMap<IpAddr, bool>,
     /// This node's own InternalIPs are others.
     pub own_addresses: bool,
-    /// Some health check appeared, changed or went.
+    /// Some health check appeared, changed or went, or whether this node is leaving did.
     pub health_checks: bool,
+    /// Addresses that Services ask for are refused for the first time, or no longer.
+    pub refused: bool,
     /// How many Services were derived again.
     pub services: usize,
 }
@@ -100,8 +102,11 @@ pub fn diff(before: &Desired, after: &Desired) -> Changes {
     let (old, new) = (&before.node_addresses, &after.node_addresses);
     changes.node_addresses.extend(old.difference(new).map(|ip| (*ip, false)));
     changes.node_addresses.extend(new.difference(old).map(|ip| (*ip, true)));
-    changes.own_addresses = before.own_addresses != after.own_addresses;
-    changes.health_checks = before.health_checks() != after.health_checks();
+    changes.own_addresses = before.own_addresses != after.own_addresses
+        || before.primary_addresses != after.primary_addresses;
+    changes.health_checks =
+        before.health_checks() != after.health_checks() || before.leaving != after.leaving;
+    changes.refused = before.refused != after.refused;
     changes.settle();
     changes
 }

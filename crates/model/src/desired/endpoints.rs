@@ -1,6 +1,6 @@
 //! A Service port's endpoints, gathered from the Service's slices.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::backend::Backend;
@@ -53,14 +53,14 @@ fn worth(endpoint: &Endpoint) -> (bool, bool, bool) {
     (!endpoint.ready, !endpoint.serving, endpoint.node_name.is_none())
 }
 
-/// The addresses of ready endpoints on this node, over all ports: what a load balancer's health
-/// check is told.
+/// How many ready endpoints run on this node, over all ports: what a load balancer's health check
+/// is told. A pod of two families is one endpoint.
 pub(super) fn ready_local(slices: &[Arc<EndpointSlice>], node: &str) -> usize {
-    let mut addresses = BTreeMap::new();
+    let mut addresses = [BTreeSet::new(), BTreeSet::new()];
     for endpoint in slices.iter().flat_map(|slice| &slice.endpoints) {
         if endpoint.ready && endpoint.node_name.as_deref() == Some(node) {
-            addresses.insert(endpoint.address, ());
+            addresses[usize::from(endpoint.address.is_ipv6())].insert(endpoint.address);
         }
     }
-    addresses.len()
+    addresses.iter().map(BTreeSet::len).max().unwrap_or(0)
 }

@@ -5,6 +5,8 @@
 
 mod diff;
 mod endpoints;
+mod refused;
+mod reserved;
 mod service;
 mod tally;
 
@@ -13,15 +15,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use ipnet::IpNet;
 
 use crate::backend::Pool;
-use crate::frontend::{Frontend, FrontendKey, PoolKey, PortName};
-use crate::node_view::NodeView;
+use crate::frontend::{Family, Frontend, FrontendKey, PoolKey, PortName};
+use crate::node_view::{NodePortAddresses, NodeView};
 use crate::object::ObjectName;
 use crate::snapshot::{Dirty, Snapshot};
 
 pub use diff::{Change, Changes, diff};
 pub use endpoints::candidates;
+pub use refused::{Refusal, Refused};
+pub use reserved::Reserved;
 pub use service::{HealthCheck, Routes, is_proxied, routes};
 use tally::Tally;
 
@@ -39,6 +44,13 @@ pub struct Desired {
     local_addresses: Tally<IpAddr>,
     node_addresses: BTreeSet<IpAddr>,
     own_addresses: BTreeSet<IpAddr>,
+    /// The first InternalIP of each family.
+    primary_addresses: BTreeSet<IpAddr>,
+    /// This node is about to go.
+    leaving: bool,
+    reserved: Reserved,
+    /// Addresses that Services ask for and do not get; only Services that have some.
+    refused: BTreeMap<ObjectName, Box<[Refused]>>,
 }
 
 /// What one Service put into the maps of [`Desired`].
@@ -55,44 +67,46 @@ pub fn desired(snapshot: &Snapshot, view: &NodeView) -> Desired {
     let mut desired = Desired::new(view.clone());
     let services = snapshot.services().map(|service| service.name.clone()).collect();
     let nodes = snapshot.nodes().map(|node| node.name.clone()).collect();
-    desired.update(snapshot, &Dirty { services, nodes });
+    desired.update(snapshot, &Dirty { services, nodes, service_ranges: true, ..Dirty::default() });
     desired
 }
 
 impl Desired {
     /// The desired state of a cluster of which nothing is known yet.
     pub fn new(view: NodeView) -> Self {
-        Self { view: Arc::new(view), ..Self::default() }
+        let reserved = Reserved::new(&Snapshot::default(), &view);
+        Self { view: Arc::new(view), reserved, ..Self::default() }
     }
 
     /// Follows what changed in the snapshot; the cost is proportional to the Services touched.
     pub fn update(&mut self, snapshot: &Snapshot, dirty: &Dirty) -> Changes {
         let mut changes = Changes::default();
-        let mut moved = false;
-        if !dirty.nodes.is_empty() {
-            moved = self.update_nodes(snapshot, &mut changes);
+        let moved = !dirty.nodes.is_empty() && self.update_nodes(snapshot, &mut changes);
+        let mut ground = false;
+        if !dirty.nodes.is_empty() || dirty.service_ranges {
+            let reserved = Reserved::new(snapshot, &self.view);
+            ground = reserved != self.reserved;
+            self.reserved = reserved;
         }
+        let mut names = dirty.services.clone();
         if moved {
-            let all: BTreeSet<_> = snapshot
-                .services()
-                .map(|service| &service.name)
-                .chain(self.shares.keys())
-                .cloned()
-                .collect();
-            all.iter().for_each(|name| self.update_service(snapshot, name, &mut changes));
-        } else {
-            dirty
-                .services
-                .iter()
-                .for_each(|name| self.update_service(snapshot, name, &mut changes));
+            names.extend(snapshot.services().map(|service| service.name.clone()));
+            names.extend(self.shares.keys().cloned());
+        } else if ground {
+            // Whether an address may be served can only have changed for these.
+            let asking = snapshot.services().filter(|service| {
+                !service.external_ips.is_empty() || !service.load_balancer.is_empty()
+            });
+            names.extend(asking.map(|service| service.name.clone()));
         }
+        names.iter().for_each(|name| self.update_service(snapshot, name, &mut changes));
         changes.settle();
         changes
     }
 
     /// Returns whether this node's own zone changed, which may touch every Service.
     fn update_nodes(&mut self, snapshot: &Snapshot, changes: &mut Changes) -> bool {
-        let served = |ip: &IpAddr| self.view.families.contains(&crate::frontend::Family::of(ip));
+        let served = |ip: &IpAddr| self.view.families.contains(&Family::of(ip));
         let all: BTreeSet<IpAddr> =
             snapshot.nodes().flat_map(|node| &node.internal_ips).copied().filter(served).collect();
         for gone in self.node_addresses.difference(&all) {
@@ -109,6 +123,20 @@ impl Desired {
             self.own_addresses = own_addresses;
             changes.own_addresses = true;
         }
+        let primary: BTreeSet<IpAddr> = Family::BOTH
+            .iter()
+            .filter_map(|family| {
+                let mut ips = own.iter().flat_map(|node| &node.internal_ips);
+                ips.find(|ip| Family::of(ip) == *family).copied()
+            })
+            .collect();
+        if primary != self.primary_addresses {
+            self.primary_addresses = primary;
+            changes.own_addresses = true;
+        }
+        let leaving = own.is_some_and(|node| node.leaving);
+        changes.health_checks |= leaving != self.leaving;
+        self.leaving = leaving;
         let zone = own.and_then(|node| node.zone.clone());
         let moved = zone != self.zone;
         self.zone = zone;
@@ -118,14 +146,22 @@ impl Desired {
     fn update_service(&mut self, snapshot: &Snapshot, name: &ObjectName, changes: &mut Changes) {
         let new = snapshot.service(name).map(|service| {
             let slices: Vec<_> = snapshot.slices(name).cloned().collect();
-            routes(service, &slices, &self.view, self.zone.as_deref())
+            routes(service, &slices, &self.view, self.zone.as_deref(), &self.reserved)
         });
         let new = new.filter(|routes| *routes != Routes::default());
         let old = self.shares.remove(name);
         changes.services += usize::from(old.is_some() || new.is_some());
-        let new = new.unwrap_or_default();
+        let mut new = new.unwrap_or_default();
         if let Some(old) = &old {
             self.withdraw(name, old, &new, changes);
+        }
+        let refused = std::mem::take(&mut new.refused);
+        if self.refused.get(name).map_or(&[][..], |before| before) != &refused[..] {
+            changes.refused = true;
+            self.refused.remove(name);
+            if !refused.is_empty() {
+                self.refused.insert(name.clone(), refused.into());
+            }
         }
         let share = self.contribute(name, new, changes);
         if old.as_ref().and_then(|old| old.health_check) != share.health_check {
@@ -167,7 +203,7 @@ impl Desired {
             }
         }
         let before = self.frontends.remove(key);
-        let heir = self.contested.get_mut(key).and_then(BTreeMap::pop_first);
+        let heir = self.contested.get_mut(key).and_then(pop_heir);
         if self.contested.get(key).is_some_and(BTreeMap::is_empty) {
             self.contested.remove(key);
         }
@@ -201,7 +237,7 @@ impl Desired {
     }
 
     /// Two Services may ask for the same external address and port; the first by name has it, the
-    /// other waits.
+    /// other waits. Nobody gets what is another Service's ClusterIP.
     fn claim(
         &mut self,
         key: FrontendKey,
@@ -216,7 +252,7 @@ impl Desired {
             }
         }
         match self.frontends.get(&key) {
-            Some(holder) if holder.port.service < *name => {
+            Some(holder) if !goes_before(name, &frontend, holder) => {
                 self.contested.entry(key).or_default().insert(name.clone(), frontend);
             }
             _ => {
@@ -295,6 +331,44 @@ impl Desired {
         &self.own_addresses
     }
 
+    /// The networks of this node's addresses on which node ports of that family answer, loopback
+    /// left aside.
+    ///
+    /// As with kube-proxy, networks of the other family alone say nothing about this one.
+    pub fn node_port_networks(&self, family: Family) -> Vec<IpNet> {
+        let everything = match family {
+            Family::Ipv4 => IpNet::from(ipnet::Ipv4Net::default()),
+            Family::Ipv6 => IpNet::from(ipnet::Ipv6Net::default()),
+        };
+        let of_family = |net: &IpNet| Family::of_net(net) == family;
+        match &self.view.node_port_addresses {
+            NodePortAddresses::All => vec![everything],
+            NodePortAddresses::Primary => {
+                let own = self.primary_addresses.iter().copied().map(IpNet::from);
+                own.filter(of_family).collect()
+            }
+            NodePortAddresses::Within(nets) if nets.iter().any(of_family) => {
+                nets.iter().filter(|net| of_family(net)).map(IpNet::trunc).collect()
+            }
+            NodePortAddresses::Within(_) => vec![everything],
+        }
+    }
+
+    /// Whether this node is being deleted or about to be: load balancers are to leave it.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// The addresses that Services ask for and that this node does not serve, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (&ObjectName, &Refused)> {
+        self.refused.iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one)))
+    }
+
+    /// What must not be an external address.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
     /// The zone of this node.
     pub fn zone(&self) -> Option<&str> {
         self.zone.as_deref()
@@ -314,6 +388,18 @@ impl Share {
             && self.cluster_ips.is_empty()
             && self.health_check.is_none()
     }
+}
+
+/// Whether a Service's claim to an address and port goes before the holder's.
+fn goes_before(name: &ObjectName, claim: &Frontend, holder: &Frontend) -> bool {
+    let rank = |frontend: &Frontend| frontend.kind.is_external();
+    (rank(claim), name) <= (rank(holder), &holder.port.service)
+}
+
+fn pop_heir(waiting: &mut BTreeMap<ObjectName, Frontend>) -> Option<(ObjectName, Frontend)> {
+    let first = waiting.iter().min_by_key(|(name, frontend)| (frontend.kind.is_external(), *name));
+    let name = first.map(|(name, _)| name.clone())?;
+    waiting.remove_entry(&name)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::endpoints;
+use super::refused::{Refused, is_refused, refused};
+use super::reserved::Reserved;
 use crate::backend::{Backend, Pool};
 use crate::frontend::{
     Action, Family, Frontend, FrontendAddress, FrontendKey, FrontendKind, PoolKey, PortName, Scope,
@@ -22,6 +24,8 @@ pub struct Routes {
     pub pools: Vec<(PoolKey, Pool)>,
     pub cluster_ips: Vec<IpAddr>,
     pub health_check: Option<HealthCheck>,
+    /// Addresses that the Service asks for and does not get.
+    pub refused: Vec<Refused>,
 }
 
 /// What `healthCheckNodePort` answers for a Service.
@@ -37,12 +41,14 @@ pub fn is_proxied(service: &Service) -> bool {
     !service.headless && !service.foreign_proxy && service.service_type != ServiceType::ExternalName
 }
 
-/// Derives what a Service contributes on this node, which is in `zone`.
+/// Derives what a Service contributes on this node, which is in `zone`; addresses that are
+/// `reserved` are refused.
 pub fn routes(
     service: &Service,
     slices: &[Arc<EndpointSlice>],
     view: &NodeView,
     zone: Option<&str>,
+    reserved: &Reserved,
 ) -> Routes {
     let mut routes = Routes::default();
     if !is_proxied(service) {
@@ -50,6 +56,7 @@ pub fn routes(
     }
     let served = |ip: &&IpAddr| view.families.contains(&Family::of(ip));
     routes.cluster_ips.extend(service.cluster_ips.iter().filter(served));
+    routes.refused = refused(service, view, reserved);
     let place = Place { node: &view.name, zone };
     for port in &service.ports {
         let name = Arc::new(PortName {
@@ -78,7 +85,8 @@ fn add_port(
     family: Family,
     place: Place<'_>,
 ) {
-    let listeners = listeners(service, port, family);
+    let mut listeners = listeners(service, port, family);
+    listeners.retain(|(kind, address)| !is_refused(&routes.refused, *kind, address));
     if listeners.is_empty() {
         return;
     }

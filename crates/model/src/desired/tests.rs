@@ -332,3 +332,195 @@ fn a_frontend_knows_its_kind_and_its_pool() {
     assert_eq!(desired.pool_of(key, &frontend.port, Scope::Cluster).unwrap().backends.len(), 1);
     assert!(desired.pool_of(key, &frontend.port, Scope::Local).is_none());
 }
+
+/// Three nodes, service ranges, and the Service `blue` with these external and load-balancer
+/// addresses; `node-0` decides.
+fn asking(external: &[&str], balanced: &[&str]) -> Desired {
+    let mut snapshot = Snapshot::default();
+    snapshot.set_service_ranges(Universe::service_ranges());
+    for (index, name) in ["node-0", "node-1"].into_iter().enumerate() {
+        snapshot.apply(Event::Node(Node {
+            name: name.into(),
+            internal_ips: vec![[172, 30, 0, index as u8 + 2].into()],
+            external_ips: vec![[192, 0, 2, index as u8 + 100].into()],
+            pod_cidrs: vec![format!("10.50.{index}.0/24").parse().unwrap()],
+            ..Node::default()
+        }));
+    }
+    let mut blue = service(&[(80, None)]);
+    blue.external_ips = external.iter().map(|text| text.parse().unwrap()).collect();
+    blue.load_balancer = balanced
+        .iter()
+        .map(|text| LoadBalancerIngress { ip: text.parse().unwrap(), ip_mode: IpMode::Vip })
+        .collect();
+    snapshot.apply(Event::Service(blue));
+    snapshot.apply(Event::EndpointSlice(slice(&[HERE])));
+    desired(&snapshot, &view())
+}
+
+#[test]
+fn what_belongs_to_the_cluster_is_nobodys_external_address() {
+    let cases = [
+        ("127.0.0.1", Refusal::Loopback),
+        ("::1", Refusal::Loopback),
+        ("169.254.169.254", Refusal::LinkLocal),
+        ("fe80::1", Refusal::LinkLocal),
+        ("0.0.0.0", Refusal::NotUnicast),
+        ("224.0.0.1", Refusal::NotUnicast),
+        ("255.255.255.255", Refusal::NotUnicast),
+        ("10.96.0.10", Refusal::ServiceRange),
+        ("fd00:10:96::a", Refusal::ServiceRange),
+        ("::ffff:10.96.0.10", Refusal::ServiceRange),
+        ("10.244.0.5", Refusal::PodRange),
+        ("10.50.1.7", Refusal::PodRange),
+        ("172.30.0.3", Refusal::OtherNode),
+        ("192.0.2.101", Refusal::OtherNode),
+    ];
+    for (address, why) in cases {
+        for desired in [asking(&[address], &[]), asking(&[], &[address])] {
+            let refused: Vec<_> =
+                desired.refused().map(|(_, one)| (one.address, one.why)).collect();
+            assert_eq!(refused, [(address.parse().unwrap(), why)]);
+            let key = FrontendKey {
+                address: FrontendAddress::Ip(address.parse().unwrap()),
+                protocol: Protocol::Tcp,
+                port: 80,
+            };
+            assert!(desired.frontend(&key).is_none(), "{address}");
+        }
+    }
+    // This node's own addresses and the world's are served.
+    for address in ["172.30.0.2", "192.0.2.100", "1.2.3.4", "2001:db8::7"] {
+        let desired = asking(&[address], &[]);
+        assert_eq!(desired.refused().count(), 0, "{address}");
+        assert_eq!(
+            desired.frontends().filter(|(_, f)| f.kind == FrontendKind::ExternalIp).count(),
+            1
+        );
+    }
+    // Mode Proxy asks for nothing.
+    let mut snapshot = Snapshot::default();
+    let mut proxied = service(&[(80, None)]);
+    proxied.load_balancer =
+        vec![LoadBalancerIngress { ip: [127, 0, 0, 1].into(), ip_mode: IpMode::Proxy }];
+    snapshot.apply(Event::Service(proxied));
+    assert_eq!(desired(&snapshot, &view()).refused().count(), 0);
+}
+
+#[test]
+fn refusals_follow_the_nodes_and_the_ranges() {
+    let mut snapshot = Snapshot::default();
+    let mut blue = service(&[(80, None)]);
+    blue.external_ips = vec![[172, 30, 0, 9].into(), [10, 97, 0, 1].into()];
+    snapshot.apply(Event::Service(blue));
+    let mut followed = Desired::new(view());
+    let mut step = |event: Option<Event>, ranges: &[&str]| {
+        event.into_iter().for_each(|event| snapshot.apply(event));
+        snapshot.set_service_ranges(ranges.iter().map(|net| net.parse().unwrap()).collect());
+        let dirty = snapshot.take_dirty();
+        let changes = followed.update(&snapshot, &dirty);
+        assert_eq!(diff(&followed, &desired(&snapshot, &view())), Changes::default());
+        let all: Vec<_> = followed.refused().map(|(_, one)| one.address.to_string()).collect();
+        (changes.refused, all.join(" "))
+    };
+    assert_eq!(step(None, &[]), (false, String::new()));
+    let node = Node {
+        name: "node-9".into(),
+        internal_ips: vec![[172, 30, 0, 9].into()],
+        ..Node::default()
+    };
+    assert_eq!(step(Some(Event::Node(node)), &[]), (true, "172.30.0.9".into()));
+    assert_eq!(step(None, &["10.97.0.0/16"]), (true, "10.97.0.1 172.30.0.9".into()));
+    assert_eq!(step(None, &["10.97.0.0/16"]), (false, "10.97.0.1 172.30.0.9".into()));
+    assert_eq!(
+        step(Some(Event::NodeDeleted("node-9".into())), &["10.97.0.0/16"]),
+        (true, "10.97.0.1".into())
+    );
+}
+
+#[test]
+fn nobody_takes_a_cluster_ip_even_where_the_ranges_are_unknown() {
+    let blue = service(&[(80, None)]);
+    let mut amber = service(&[(80, None)]);
+    amber.name = ObjectName::new("default", "amber");
+    amber.cluster_ips = vec![[10, 96, 0, 1].into()];
+    amber.external_ips = vec![[10, 96, 0, 9].into()];
+    let key = FrontendKey {
+        address: FrontendAddress::Ip([10, 96, 0, 9].into()),
+        protocol: Protocol::Tcp,
+        port: 80,
+    };
+    let holder = |order: [&Service; 2]| {
+        let mut snapshot = Snapshot::default();
+        let mut desired = Desired::new(view());
+        for one in order {
+            snapshot.apply(Event::Service(one.clone()));
+            let dirty = snapshot.take_dirty();
+            desired.update(&snapshot, &dirty);
+        }
+        desired.frontend(&key).map(|frontend| frontend.port.service.name.to_string())
+    };
+    assert_eq!(holder([&blue, &amber]).as_deref(), Some("blue"));
+    assert_eq!(holder([&amber, &blue]).as_deref(), Some("blue"));
+}
+
+#[test]
+fn node_ports_answer_where_the_flag_says() {
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(Event::Node(Node {
+        name: "node-0".into(),
+        internal_ips: ["172.30.0.2", "2001:db8::2", "10.1.1.1"]
+            .map(|ip| ip.parse().unwrap())
+            .into(),
+        ..Node::default()
+    }));
+    let nets = |addresses: NodePortAddresses| {
+        let view = NodeView { node_port_addresses: addresses, ..view() };
+        let desired = desired(&snapshot, &view);
+        Family::BOTH.map(|family| {
+            let nets = desired.node_port_networks(family);
+            nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        })
+    };
+    assert_eq!(nets(NodePortAddresses::All), ["0.0.0.0/0", "::/0"]);
+    // The first of each family.
+    assert_eq!(nets(NodePortAddresses::Primary), ["172.30.0.2/32", "2001:db8::2/128"]);
+    let within = |text: &str| NodePortAddresses::Within(vec![text.parse().unwrap()]);
+    assert_eq!(nets(within("10.0.0.0/8")), ["10.0.0.0/8", "::/0"], "nothing said about IPv6");
+    assert_eq!(nets(within("2001:db8::/32")), ["0.0.0.0/0", "2001:db8::/32"]);
+}
+
+#[test]
+fn what_ended_after_terminating_is_told_from_what_was_relabelled() {
+    let mut snapshot = Snapshot::default();
+    let mut going = slice(&[HERE, THERE]);
+    snapshot.apply(Event::EndpointSlice(going.clone()));
+    going.endpoints.remove(1);
+    snapshot.apply(Event::EndpointSlice(going.clone()));
+    assert!(snapshot.take_dirty().ended.is_empty(), "still ready when it left: a label changed");
+    going.endpoints[0].ready = false;
+    going.endpoints[0].terminating = true;
+    snapshot.apply(Event::EndpointSlice(going.clone()));
+    assert!(snapshot.take_dirty().ended.is_empty(), "still there");
+    snapshot.apply(Event::EndpointSliceDeleted(going.name.clone()));
+    let here = (HERE.0.parse().unwrap(), 8080, Protocol::Tcp);
+    assert_eq!(snapshot.take_dirty().ended, [here].into());
+    assert!(!snapshot.has_endpoint(&here.0));
+}
+
+#[test]
+fn a_pod_of_two_families_is_one_endpoint_for_the_health_check() {
+    let mut local = service(&[(80, Some(30_002))]);
+    local.external_traffic_policy = TrafficPolicy::Local;
+    local.health_check_node_port = Some(32_000);
+    let mut snapshot = Snapshot::default();
+    snapshot.apply(Event::Service(local.clone()));
+    snapshot.apply(Event::EndpointSlice(slice(&[HERE, THERE])));
+    let mut six = slice(&[("fd00:10:244::5", "node-0"), ("fd00:10:244:1::5", "node-1")]);
+    six.name = ObjectName::new("default", "blue-y");
+    six.address_type = AddressType::Ipv6;
+    snapshot.apply(Event::EndpointSlice(six));
+    let desired = desired(&snapshot, &view());
+    let check = desired.health_checks()[&local.name];
+    assert_eq!((check.port, check.local_endpoints), (32_000, 1));
+}

@@ -49,6 +49,19 @@ impl Default for ProxyConfig {
 }
 
 impl ProxyConfig {
+    /// As with kube-proxy, 127.0.0.1 is one of the node's addresses that may be left out.
+    fn loopback_asked_for(&self) -> bool {
+        let local = std::net::IpAddr::from([127, 0, 0, 1]);
+        match &self.nodeport_addresses {
+            NodePortAddresses::All => true,
+            NodePortAddresses::Primary => false,
+            NodePortAddresses::Within(nets) => {
+                let mut nets = nets.iter().filter(|net| net.addr().is_ipv4()).peekable();
+                nets.peek().is_none() || nets.any(|net| net.contains(&local))
+            }
+        }
+    }
+
     /// The model's view of this node; `loopback` says whether node ports can answer on 127.0.0.1.
     pub(super) fn view(&self, loopback: bool) -> NodeView {
         let mut families = self.families.clone();
@@ -65,7 +78,7 @@ impl ProxyConfig {
             families,
             cluster_cidrs: self.cluster_cidrs.iter().map(IpNet::trunc).collect(),
             node_port_addresses: self.nodeport_addresses.clone(),
-            loopback_node_ports: loopback,
+            loopback_node_ports: loopback && self.loopback_asked_for(),
             masquerade_all: self.masquerade_all,
             masquerade_egress: self.masquerade_egress,
         }

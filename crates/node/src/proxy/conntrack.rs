@@ -1,106 +1,205 @@
-//! UDP connections that the kernel remembers although their endpoint is gone.
+//! Connections that the kernel remembers although nobody is left at their other end.
 //!
-//! A TCP connection ends with its endpoint. A UDP "connection" is only a memory of the kernel,
-//! kept alive by the client's own packets, and would send them to a dead address for as long as
-//! the client goes on.
+//! A UDP "connection" is only a memory of the kernel, kept alive by the client's own packets: it
+//! would send them to a dead address for as long as the client goes on. A TCP or SCTP connection
+//! usually ends with its endpoint; what can remain is one that was never answered, whose client
+//! repeats its first packet to the same dead address, and one to a pod that went without a word.
+//!
+//! Live connections are never touched: an endpoint that terminates keeps what it has, and so does
+//! one that merely lost its label.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use portolan_linux::conntrack::{self, Flow};
+use portolan_linux::conntrack::{self, Flow, Stage};
 use portolan_linux::netlink::{NetlinkError, Socket};
+use portolan_linux::rtnl::Rtnl;
 use portolan_model::desired::candidates;
 use portolan_model::frontend::{Action, Family, Frontend, FrontendAddress, FrontendKey};
 use portolan_model::object::Protocol;
 use portolan_model::{Changes, Desired, Snapshot};
 
-/// Whether the changes can have left stale connections behind.
-pub(super) fn concerns(changes: &Changes) -> bool {
-    changes.pools.keys().any(|key| key.port.protocol == Protocol::Udp)
-        || changes.frontends.keys().any(|key| key.protocol == Protocol::Udp)
+/// The kernel's list of TCP connections can be long: it is read at most this often.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What may have become stale since the last sweep.
+#[derive(Debug, Default)]
+pub(super) struct Sweeper {
+    /// Protocols of which some frontend lost a backend.
+    due: BTreeSet<Protocol>,
+    /// Frontends that are gone.
+    removed: BTreeSet<FrontendKey>,
+    /// Endpoints that terminated and are gone.
+    ended: BTreeSet<(IpAddr, u16, Protocol)>,
+    last: Option<Instant>,
+    failed: bool,
 }
 
-/// Deletes the UDP connections to frontends whose answers come from no backend of theirs. Returns
-/// how many.
-pub(super) fn sweep(
-    snapshot: &Snapshot,
-    desired: &Desired,
-    changes: Option<&Changes>,
-) -> Result<usize, NetlinkError> {
-    let removed: BTreeSet<FrontendKey> = changes
-        .into_iter()
-        .flat_map(|changes| &changes.frontends)
-        .filter(|(_, change)| change.after.is_none())
-        .map(|(key, _)| *key)
-        .collect();
-    let mut socket = Socket::netfilter()?;
-    let mut deleted = 0;
-    for family in &desired.view.families {
+impl Sweeper {
+    /// Everything may be stale, as after a start.
+    pub(super) fn everything(&mut self) {
+        self.due.extend([Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
+    }
+
+    /// Notes what a batch of changes may leave behind.
+    pub(super) fn note(
+        &mut self,
+        changes: &Changes,
+        ended: impl IntoIterator<Item = (IpAddr, u16, Protocol)>,
+    ) {
+        for (key, change) in &changes.pools {
+            let protocol = key.port.protocol;
+            let before = change.before.as_ref().map_or(&[][..], |pool| &pool.backends);
+            let after = change.after.as_ref().map_or(&[][..], |pool| &pool.backends);
+            if protocol == Protocol::Udp || before.iter().any(|backend| !after.contains(backend)) {
+                self.due.insert(protocol);
+            }
+        }
+        for (key, change) in &changes.frontends {
+            if key.protocol == Protocol::Udp {
+                self.due.insert(Protocol::Udp);
+            }
+            if change.after.is_none() {
+                self.removed.insert(*key);
+            }
+        }
+        for item in ended {
+            self.due.insert(item.2);
+            self.ended.insert(item);
+        }
+    }
+
+    /// Tries again later what failed.
+    pub(super) fn postpone(&mut self) {
+        (self.last, self.failed) = (Some(Instant::now()), true);
+    }
+
+    /// When a sweep should happen, if at all. UDP is not waited with: its clients would go on
+    /// talking to nobody.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.due.is_empty() {
+            return None;
+        }
+        let at_once = self.due.contains(&Protocol::Udp) && !self.failed;
+        Some(self.last.filter(|_| !at_once).map_or_else(Instant::now, |last| last + PAUSE))
+    }
+
+    /// Reads each list of connections once and deletes those that are stale. Returns how many.
+    ///
+    /// # Errors
+    /// What could not be looked at stays due.
+    pub(super) fn sweep(
+        &mut self,
+        snapshot: &Snapshot,
+        desired: &Desired,
+    ) -> Result<usize, NetlinkError> {
+        // Whoever moved to another slice, or whose address somebody has again, has not ended.
+        let ended = std::mem::take(&mut self.ended);
+        let ended: BTreeSet<_> =
+            ended.into_iter().filter(|(ip, ..)| !snapshot.has_endpoint(ip)).collect();
+        let own: BTreeSet<IpAddr> = Rtnl::open()
+            .and_then(|rtnl| rtnl.addresses())
+            .map(|all| all.iter().map(|(_, net)| net.addr()).collect())
+            .unwrap_or_else(|_| desired.own_addresses().clone());
+        let look = Look { snapshot, desired, removed: &self.removed, ended: &ended, own: &own };
+        let mut socket = Socket::netfilter()?;
+        let mut deleted = 0;
+        for protocol in &self.due {
+            for family in &desired.view.families {
+                deleted += look.sweep(&mut socket, *family, *protocol)?;
+            }
+        }
+        self.due.clear();
+        self.removed.clear();
+        (self.last, self.failed) = (Some(Instant::now()), false);
+        Ok(deleted)
+    }
+}
+
+/// What a connection is judged by.
+struct Look<'a> {
+    snapshot: &'a Snapshot,
+    desired: &'a Desired,
+    removed: &'a BTreeSet<FrontendKey>,
+    ended: &'a BTreeSet<(IpAddr, u16, Protocol)>,
+    /// This node's addresses.
+    own: &'a BTreeSet<IpAddr>,
+}
+
+impl Look<'_> {
+    fn sweep(
+        &self,
+        socket: &mut Socket,
+        family: Family,
+        protocol: Protocol,
+    ) -> Result<usize, NetlinkError> {
         let mut stale = Vec::new();
-        conntrack::flows(&mut socket, *family == Family::Ipv6, Protocol::Udp.number(), |flow| {
-            if is_stale(snapshot, desired, &removed, &flow) {
+        conntrack::flows(socket, family == Family::Ipv6, protocol.number(), |flow| {
+            if self.is_stale(&flow, protocol) {
                 stale.push(flow);
             }
         })?;
+        let mut deleted = 0;
         for flow in stale {
-            deleted += usize::from(conntrack::delete(&mut socket, &flow)?);
+            deleted += usize::from(conntrack::delete(socket, &flow)?);
+        }
+        Ok(deleted)
+    }
+
+    fn is_stale(&self, flow: &Flow, protocol: Protocol) -> bool {
+        match flow.stage {
+            Stage::Closing => false,
+            Stage::Open => {
+                let server = (flow.reply.source, flow.reply.source_port, protocol);
+                flow.destination_nat && self.ended.contains(&server)
+            }
+            // Without translation it is none of ours, or the way of somebody who listens there.
+            Stage::Opening => flow.destination_nat && self.leads_nowhere(flow, protocol),
+            Stage::Stateless => self.leads_nowhere(flow, protocol),
         }
     }
-    Ok(deleted)
-}
 
-fn is_stale(
-    snapshot: &Snapshot,
-    desired: &Desired,
-    removed: &BTreeSet<FrontendKey>,
-    flow: &Flow,
-) -> bool {
-    let at = |address| FrontendKey {
-        address,
-        protocol: Protocol::Udp,
-        port: flow.original.destination_port,
-    };
-    let dialled = flow.original.destination;
-    let exact = at(FrontendAddress::Ip(dialled));
-    if let Some(frontend) = desired.frontend(&exact) {
-        return !answers(snapshot, desired, &exact, frontend, flow);
+    /// Whether it was dialled at a frontend and goes to no backend of that.
+    fn leads_nowhere(&self, flow: &Flow, protocol: Protocol) -> bool {
+        let at = |address| FrontendKey { address, protocol, port: flow.original.destination_port };
+        let dialled = flow.original.destination;
+        let exact = at(FrontendAddress::Ip(dialled));
+        if let Some(frontend) = self.desired.frontend(&exact) {
+            return !self.answers(&exact, frontend, flow);
+        }
+        if self.desired.is_cluster_ip(&dialled) || self.removed.contains(&exact) {
+            return flow.destination_nat;
+        }
+        // A translated connection to a node port's number is taken for one to the node, whose
+        // address may be gone by now.
+        if !flow.destination_nat && !self.own.contains(&dialled) {
+            return false;
+        }
+        let node = at(FrontendAddress::Node(Family::of(&dialled)));
+        match self.desired.frontend(&node) {
+            Some(frontend) => !self.answers(&node, frontend, flow),
+            None => flow.destination_nat && self.removed.contains(&node),
+        }
     }
-    if desired.is_cluster_ip(&dialled) || removed.contains(&exact) {
-        return flow.destination_nat;
-    }
-    // Whether the address was this node's is only certain for those that the Node object lists; a
-    // translated connection to a node port's number is taken for one to the node.
-    let node = at(FrontendAddress::Node(Family::of(&dialled)));
-    if !flow.destination_nat && !desired.own_addresses().contains(&dialled) {
-        return false;
-    }
-    match desired.frontend(&node) {
-        Some(frontend) => !answers(snapshot, desired, &node, frontend, flow),
-        None => flow.destination_nat && removed.contains(&node),
-    }
-}
 
-/// Whether who answers is a backend of the frontend, or one that still serves while it goes.
-fn answers(
-    snapshot: &Snapshot,
-    desired: &Desired,
-    key: &FrontendKey,
-    frontend: &Frontend,
-    flow: &Flow,
-) -> bool {
-    let (ip, port): (IpAddr, u16) = (flow.reply.source, flow.reply.source_port);
-    let in_pool = [frontend.inside, frontend.outside].into_iter().any(|action| {
-        let Action::Balance(scope) = action else { return false };
-        let pool = desired.pool_of(key, &frontend.port, scope);
-        pool.is_some_and(|pool| {
-            pool.backends.iter().any(|backend| (backend.address, backend.port) == (ip, port))
-        })
-    });
-    if in_pool {
-        return true;
+    /// Whether who answers is a backend of the frontend, or one that still serves while it goes.
+    fn answers(&self, key: &FrontendKey, frontend: &Frontend, flow: &Flow) -> bool {
+        let (ip, port): (IpAddr, u16) = (flow.reply.source, flow.reply.source_port);
+        let in_pool = [frontend.inside, frontend.outside].into_iter().any(|action| {
+            let Action::Balance(scope) = action else { return false };
+            let pool = self.desired.pool_of(key, &frontend.port, scope);
+            pool.is_some_and(|pool| {
+                pool.backends.iter().any(|backend| (backend.address, backend.port) == (ip, port))
+            })
+        });
+        if in_pool {
+            return true;
+        }
+        let slices: Vec<_> = self.snapshot.slices(&frontend.port.service).cloned().collect();
+        let all = candidates(&slices, &frontend.port, key.family(), &self.desired.view.name);
+        let mut leaving =
+            all.iter().filter(|item| item.endpoint.serving && item.endpoint.terminating);
+        leaving.any(|item| (item.backend.address, item.backend.port) == (ip, port))
     }
-    let slices: Vec<_> = snapshot.slices(&frontend.port.service).cloned().collect();
-    let all = candidates(&slices, &frontend.port, key.family(), &desired.view.name);
-    let mut leaving = all.iter().filter(|item| item.endpoint.serving && item.endpoint.terminating);
-    leaving.any(|item| (item.backend.address, item.backend.port) == (ip, port))
 }

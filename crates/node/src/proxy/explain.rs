@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use kube::Client;
 use portolan_linux::rtnl::Rtnl;
-use portolan_model::desired::candidates;
+use portolan_model::desired::{Refusal, candidates};
 use portolan_model::frontend::{FrontendKey, Scope};
 use portolan_model::object::Protocol;
 use portolan_model::oracle::{self, Choice, Packet, Reason, Verdict};
@@ -52,6 +52,8 @@ pub struct Explanation {
     pub service: Option<String>,
     /// Endpoints of the Service that are not in question, and why.
     pub excluded: Vec<(SocketAddr, Exclusion)>,
+    /// Services that ask for the destination and do not get it, and why.
+    pub refused: Vec<(String, Refusal)>,
     /// Where the kernel finds its answer.
     pub place: Option<String>,
     /// Where the kernel differs from what it should hold; empty means it agrees.
@@ -117,11 +119,19 @@ fn answer(
         query,
         from_node: packet.from_node,
         service: found.map(|(_, frontend)| frontend.port.to_string()),
+        refused: refused(desired, &packet),
         excluded,
         place: found.and_then(|(key, _)| Some(observed.frontends.get(&key)?.place.clone())),
         disagreements,
         verdict,
     }
+}
+
+fn refused(desired: &Desired, packet: &Packet) -> Vec<(String, Refusal)> {
+    let all = desired.refused().filter(|(_, refused)| refused.address == packet.destination);
+    let mut all: Vec<_> = all.map(|(name, refused)| (name.to_string(), refused.why)).collect();
+    all.dedup();
+    all
 }
 
 /// What the kernel holds for an address that is no frontend.
@@ -191,6 +201,13 @@ impl fmt::Display for Explanation {
         }
         for (endpoint, why) in &self.excluded {
             writeln!(f, "  not used  {endpoint}: {}", why.as_str())?;
+        }
+        for (service, why) in &self.refused {
+            writeln!(
+                f,
+                "  refused   {service} asks for {destination}, which is not served: {}",
+                why.as_str()
+            )?;
         }
         if self.disagreements.is_empty() {
             writeln!(f, "  checked   the kernel holds exactly this")

@@ -1,7 +1,7 @@
 //! Whether the proxy works, told to kubelets and load balancers in kube-proxy's words.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use portolan_model::desired::HealthCheck;
 use portolan_model::object::ObjectName;
+use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::http::{self, Answer, Handler, JSON, reply};
@@ -31,6 +32,8 @@ struct State {
     last_updated: Option<Timestamp>,
     /// Since when changes wait.
     waiting: Option<Instant>,
+    /// This node is being deleted or about to be.
+    leaving: bool,
     reached: Reached,
 }
 
@@ -61,8 +64,7 @@ impl Health {
     /// The kernel has everything that is known.
     pub(super) fn updated(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        state.last_updated = Some(now);
-        state.waiting = None;
+        (state.last_updated, state.waiting) = (Some(now), None);
     }
 
     /// The kernel has what was told up to here.
@@ -75,34 +77,45 @@ impl Health {
         state.last_updated.is_some() && state.waiting.is_none_or(|since| since.elapsed() < PATIENCE)
     }
 
-    fn body(&self, now: Timestamp) -> String {
-        let updated = self.state.lock().last_updated.unwrap_or(Timestamp::UNIX_EPOCH);
-        serde_json::json!({
-            "lastUpdated": updated.to_string(),
-            "currentTime": now.to_string(),
-            "nodeEligible": true,
-        })
-        .to_string()
+    /// Notes whether load balancers may send traffic to this node at all.
+    pub(super) fn eligible(&self, eligible: bool) {
+        self.state.lock().leaving = !eligible;
     }
 
-    /// Answers on the port for health.
+    /// Answers on the port for health: `/healthz` also tells load balancers to leave a node that
+    /// is about to go, `/livez` is about the proxy alone.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> Answer {
-        let healthy = self.is_healthy();
-        let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        match path {
-            "/healthz" => metrics.healthz(status.as_u16()),
-            "/livez" => metrics.livez(status.as_u16()),
+        if path == "/applied" {
             // For the node's DNS, which answers what is programmed and nothing else.
-            "/applied" => {
-                let Reached { services, endpoint_slices } = self.state.lock().reached;
-                let body = serde_json::json!({
-                    "services": services, "endpointSlices": endpoint_slices,
-                });
-                return reply(StatusCode::OK, JSON, body.to_string());
+            let Reached { services, endpoint_slices } = self.state.lock().reached;
+            let body = serde_json::json!({
+                "services": services, "endpointSlices": endpoint_slices,
+            });
+            return reply(StatusCode::OK, JSON, body.to_string());
+        }
+        let (healthy, now) = (self.is_healthy(), Timestamp::now());
+        let State { last_updated, leaving, .. } = *self.state.lock();
+        let updated = last_updated.filter(|_| !healthy).unwrap_or(now);
+        let mut body = serde_json::json!({
+            "lastUpdated": updated.to_string(),
+            "currentTime": now.to_string(),
+        });
+        let status = |good| if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = match path {
+            "/healthz" => {
+                body["nodeEligible"] = (!leaving).into();
+                let status = status(healthy && !leaving);
+                metrics.healthz(status.as_u16());
+                status
+            }
+            "/livez" => {
+                let status = status(healthy);
+                metrics.livez(status.as_u16());
+                status
             }
             _ => return http::not_found(),
-        }
-        reply(status, JSON, self.body(Timestamp::now()))
+        };
+        reply(status, JSON, body.to_string())
     }
 }
 
@@ -111,58 +124,74 @@ impl Health {
 pub(super) struct Checks {
     running: BTreeMap<ObjectName, Check>,
     tasks: JoinSet<()>,
+    addresses: Vec<IpAddr>,
+    failed: bool,
 }
 
 #[derive(Debug)]
 struct Check {
     port: u16,
     local_endpoints: Arc<Mutex<usize>>,
-    task: AbortHandle,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Checks {
-    /// Makes the running servers those of `wanted`.
+    /// Makes the running servers those of `wanted`, at the node's `addresses` (empty for all).
     pub(super) fn update(
         &mut self,
         wanted: &BTreeMap<&ObjectName, HealthCheck>,
+        addresses: &[IpAddr],
         health: &Arc<Health>,
     ) {
+        let moved = self.addresses != addresses;
+        self.addresses = addresses.to_vec();
         self.running.retain(|name, check| {
-            let keep = wanted.get(name).is_some_and(|wanted| wanted.port == check.port);
-            if !keep {
-                check.task.abort();
+            let same = wanted.get(name).is_some_and(|wanted| wanted.port == check.port);
+            if !same || moved {
+                check.tasks.iter().for_each(AbortHandle::abort);
             }
-            keep
+            same && !moved
         });
         while self.tasks.try_join_next().is_some() {}
+        self.failed = false;
         for (name, wanted) in wanted {
             if let Some(check) = self.running.get(*name) {
                 *check.local_endpoints.lock() = wanted.local_endpoints;
                 continue;
             }
-            let any = [
-                (Ipv6Addr::UNSPECIFIED, wanted.port).into(),
-                (Ipv4Addr::UNSPECIFIED, wanted.port).into(),
-            ];
-            let listener = any.into_iter().map(http::listen).reduce(|first, next| first.or(next));
-            match listener {
-                Some(Ok(listener)) => {
+            match listeners(addresses, wanted.port) {
+                Ok(listeners) => {
                     let local_endpoints = Arc::new(Mutex::new(wanted.local_endpoints));
                     let answer = check((*name).clone(), local_endpoints.clone(), health.clone());
-                    let task = self.tasks.spawn(http::serve(listener, answer));
-                    self.running.insert(
-                        (*name).clone(),
-                        Check { port: wanted.port, local_endpoints, task },
+                    let serve = |listener| self.tasks.spawn(http::serve(listener, answer.clone()));
+                    let tasks = listeners.into_iter().map(serve).collect();
+                    let check = Check { port: wanted.port, local_endpoints, tasks };
+                    self.running.insert((*name).clone(), check);
+                }
+                Err(error) => {
+                    self.failed = true;
+                    tracing::error!(
+                        %error, service = %name, port = wanted.port,
+                        "cannot serve healthCheckNodePort, trying again; load balancers will not send traffic here",
                     );
                 }
-                Some(Err(error)) => tracing::error!(
-                    %error, service = %name, port = wanted.port,
-                    "cannot serve healthCheckNodePort; load balancers will not send traffic here",
-                ),
-                None => {}
             }
         }
     }
+
+    /// Whether some server could not be started and is to be tried again.
+    pub(super) fn failed(&self) -> bool {
+        self.failed
+    }
+}
+
+fn listeners(addresses: &[IpAddr], port: u16) -> std::io::Result<Vec<TcpListener>> {
+    if !addresses.is_empty() {
+        return addresses.iter().map(|ip| http::listen((*ip, port).into())).collect();
+    }
+    // Both families at once, or IPv4 alone where the kernel has no IPv6.
+    let both = http::listen((Ipv6Addr::UNSPECIFIED, port).into());
+    Ok(vec![both.or_else(|_| http::listen((Ipv4Addr::UNSPECIFIED, port).into()))?])
 }
 
 fn check(name: ObjectName, local_endpoints: Arc<Mutex<usize>>, health: Arc<Health>) -> Handler {

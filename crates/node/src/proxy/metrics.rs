@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap};
+use portolan_model::Desired;
+use portolan_model::desired::Refusal;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -23,6 +25,11 @@ struct Code {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Policy {
     traffic_policy: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -45,6 +52,7 @@ pub(super) struct Metrics {
     pub(super) conntrack_deleted: Counter,
     pub(super) conntrack_reconcile: Histogram,
     no_local_endpoints: Family<Policy, Gauge>,
+    refused: Family<Reason, Gauge>,
     healthz: Family<Code, Counter>,
     livez: Family<Code, Counter>,
 }
@@ -90,7 +98,7 @@ impl Metrics {
         );
         let conntrack_reconcile = histogram(
             "conntrack_reconciler_sync_duration",
-            "Time to find and delete stale UDP connections",
+            "Time to find and delete stale connections",
             sync,
         );
         let network_programming = histogram(
@@ -124,9 +132,15 @@ impl Metrics {
         let mended =
             counter("sync_proxy_rules_elements_mended", "Map entries that others had changed");
         let conntrack_deleted =
-            counter("conntrack_reconciler_deleted_entries", "Stale UDP connections deleted");
+            counter("conntrack_reconciler_deleted_entries", "Stale connections deleted");
         let (no_local_endpoints, healthz, livez) =
             (Family::default(), Family::default(), Family::default());
+        let refused = Family::default();
+        registry.register(
+            "sync_proxy_rules_refused_addresses",
+            "External addresses of Services that are not served, by reason",
+            refused.clone(),
+        );
         registry.register(
             "sync_proxy_rules_no_local_endpoints",
             "Services with a Local traffic policy and no local endpoint",
@@ -150,6 +164,7 @@ impl Metrics {
             conntrack_deleted,
             conntrack_reconcile,
             no_local_endpoints,
+            refused,
             healthz,
             livez,
         }
@@ -166,6 +181,14 @@ impl Metrics {
     pub(super) fn no_local_endpoints(&self, internal: usize, external: usize) {
         for (traffic_policy, count) in [("internal", internal), ("external", external)] {
             self.no_local_endpoints.get_or_create(&Policy { traffic_policy }).set(count as i64);
+        }
+    }
+
+    /// Counts the addresses that are not served.
+    pub(super) fn refused(&self, desired: &Desired) {
+        for why in Refusal::ALL {
+            let count = desired.refused().filter(|(_, refused)| refused.why == why).count();
+            self.refused.get_or_create(&Reason { reason: why.label() }).set(count as i64);
         }
     }
 

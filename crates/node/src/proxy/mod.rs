@@ -7,6 +7,7 @@
 mod config;
 mod conntrack;
 pub mod datapath;
+mod events;
 mod explain;
 mod health;
 mod http;

@@ -1,6 +1,7 @@
 //! The loop: news → snapshot → desired → changes → datapath.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,18 @@ use futures::{FutureExt, StreamExt};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
-use portolan_model::frontend::Action;
-use portolan_model::{Changes, Desired, Event, Snapshot};
+use portolan_linux::rtnl::Rtnl;
+use portolan_model::frontend::{Action, Family};
+use portolan_model::node_view::NodePortAddresses;
+use portolan_model::{Desired, Event, Snapshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
-use super::conntrack;
+use super::conntrack::Sweeper;
 use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Scope};
+use super::events::{self, Refusals};
 use super::health::{Checks, Health, Reached};
 use super::http::{self, TEXT, reply};
 use super::metrics::Metrics;
@@ -37,7 +41,7 @@ pub enum Error {
     Thread(#[from] tokio::task::JoinError),
 }
 
-const INTEREST: Interest = Interest { nodes: true, names: false };
+const INTEREST: Interest = Interest { nodes: true, service_ranges: true, names: false };
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// So much news is taken in before the kernel is told; it bounds how long a burst can delay it.
@@ -49,6 +53,7 @@ struct Work {
     desired: Desired,
     datapath: Box<dyn Datapath>,
     metrics: Arc<Metrics>,
+    sweeper: Sweeper,
     /// The next pass looks at everything.
     full: bool,
 }
@@ -58,6 +63,10 @@ struct Pass {
     result: Result<Option<Applied>, ApplyError>,
     full: bool,
     health_checks: bool,
+    /// Other addresses of Services are refused.
+    refused: bool,
+    /// Where health checks are served; empty for every address.
+    addresses: Vec<IpAddr>,
 }
 
 /// Runs the proxy of this node until `shutdown`. The kernel's tables stay as they are then.
@@ -82,12 +91,16 @@ pub async fn run(
         desired: Desired::new(view),
         datapath,
         metrics: metrics.clone(),
+        sweeper: Sweeper::default(),
         full: true,
     };
     let mut news = reflect::watch(&client, INTEREST);
     let mut heard = Heard::default();
     let mut reached = Reached::default();
     let mut checks = Checks::default();
+    let mut refusals = Refusals::default();
+    let mut writing = JoinSet::new();
+    let mut addresses = Vec::new();
     let mut triggers: Vec<Timestamp> = Vec::new();
     let mut drift = interval(config.drift_period);
     drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,6 +110,11 @@ pub async fn run(
         let waiting = retry_at;
         let retry_due = async {
             sleep_until(waiting?).await;
+            Some(())
+        };
+        let sweep = work.sweeper.due().filter(|_| waiting.is_none());
+        let sweep_due = async {
+            sleep_until(sweep?.into()).await;
             Some(())
         };
         tokio::select! {
@@ -113,12 +131,20 @@ pub async fn run(
                 }
             }
             _ = drift.tick(), if heard.everything(INTEREST) && retry_at.is_none() => {
+                if checks.failed() {
+                    checks.update(&work.desired.health_checks(), &addresses, &health);
+                }
                 if !work.datapath.may_have_drifted() {
                     continue;
                 }
                 work.full = true;
             }
             Some(()) = retry_due => {}
+            Some(()) = sweep_due => {
+                work = spawn_blocking(move || sweep_connections(work)).await?;
+                continue;
+            }
+            Some(_) = writing.join_next() => continue,
             Some(_) = servers.join_next() => continue,
         }
         let pending = work.full || work.snapshot.is_dirty();
@@ -143,8 +169,18 @@ pub async fn run(
                 health.updated(now);
                 health.reached(reached);
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
+                health.eligible(!work.desired.is_leaving());
+                addresses = pass.addresses;
                 if pass.health_checks {
-                    checks.update(&work.desired.health_checks(), &health);
+                    checks.update(&work.desired.health_checks(), &addresses, &health);
+                }
+                if pass.refused {
+                    metrics.refused(&work.desired);
+                    let news = refusals.news(&work.desired);
+                    if !news.is_empty() {
+                        let node = config.node_name.clone();
+                        writing.spawn(events::write(client.clone(), node, news));
+                    }
                 }
             }
             Err(error) => {
@@ -181,6 +217,7 @@ fn take(update: Update, snapshot: &mut Snapshot, metrics: &Metrics, triggers: &m
             tracing::debug!(count = all.len(), "heard of all EndpointSlices")
         }
         Update::Nodes(all) => tracing::debug!(count = all.len(), "heard of all Nodes"),
+        Update::ServiceRanges(all) => tracing::debug!(?all, "heard of the service ranges"),
         Update::Reached(..) => return,
     }
     update.apply_to(snapshot);
@@ -196,9 +233,19 @@ fn pass(mut work: Work) -> (Work, Pass) {
     let dirty = work.snapshot.take_dirty();
     let changes = work.desired.update(&work.snapshot, &dirty);
     let full = std::mem::take(&mut work.full);
-    let health_checks = changes.health_checks || full;
+    let mut pass = Pass {
+        result: Ok(None),
+        full,
+        health_checks: changes.health_checks || changes.own_addresses || full,
+        refused: changes.refused || full,
+        addresses: check_addresses(&work.desired),
+    };
+    work.sweeper.note(&changes, dirty.ended);
+    if full {
+        work.sweeper.everything();
+    }
     if !full && changes.is_empty() {
-        return (work, Pass { result: Ok(None), full, health_checks });
+        return (work, pass);
     }
     let scope = if full { Scope::Everything } else { Scope::Changed(&changes) };
     let result = work.datapath.apply(&work.desired, scope).map(|applied| {
@@ -206,24 +253,48 @@ fn pass(mut work: Work) -> (Work, Pass) {
         let mended = if changes.is_empty() { applied.mended } else { 0 };
         Applied { mended, ..applied }
     });
-    if result.is_ok() && (full || conntrack::concerns(&changes)) {
-        forget_udp(&work, (!full).then_some(&changes));
+    let applied = result.is_ok();
+    pass.result = result.map(Some);
+    if applied && work.sweeper.due().is_some_and(|at| at <= Instant::now()) {
+        work = sweep_connections(work);
     }
-    (work, Pass { result: result.map(Some), full, health_checks })
+    (work, pass)
 }
 
-fn forget_udp(work: &Work, changes: Option<&Changes>) {
+/// Where health checks are served: where node ports answer.
+fn check_addresses(desired: &Desired) -> Vec<IpAddr> {
+    if desired.view.node_port_addresses == NodePortAddresses::All {
+        return vec![];
+    }
+    let nets: Vec<_> =
+        Family::BOTH.iter().flat_map(|family| desired.node_port_networks(*family)).collect();
+    let all = Rtnl::open().and_then(|rtnl| rtnl.addresses()).unwrap_or_default();
+    let mut own: Vec<IpAddr> = all.iter().map(|(_, net)| net.addr()).collect();
+    own.retain(|ip| {
+        let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        !link_local && nets.iter().any(|net| net.contains(ip))
+    });
+    own.sort_unstable();
+    own.dedup();
+    own
+}
+
+fn sweep_connections(mut work: Work) -> Work {
     let start = Instant::now();
-    match conntrack::sweep(&work.snapshot, &work.desired, changes) {
+    match work.sweeper.sweep(&work.snapshot, &work.desired) {
         Ok(deleted) => {
             work.metrics.conntrack_deleted.inc_by(deleted as u64);
             work.metrics.conntrack_reconcile.observe(start.elapsed().as_secs_f64());
         }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "cannot clean up UDP connections; clients may go on sending to endpoints that are gone",
-        ),
+        Err(error) => {
+            work.sweeper.postpone();
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot clean up connections, trying again; clients may go on sending to endpoints that are gone",
+            );
+        }
     }
+    work
 }
 
 fn note(

@@ -6,9 +6,10 @@ mod validation;
 
 use serde_json::{Value, json};
 
+pub(crate) use self::allocation::{SHORTEST_V6, claimed_addresses, claimed_ports, covers};
 use super::meta;
 use super::value::ValueExt;
-use super::{Claims, FieldError, Strategy};
+use super::{AllocateError, Claims, FieldError, Strategy};
 
 #[derive(Debug)]
 pub(crate) struct Service;
@@ -56,7 +57,7 @@ impl Strategy for Service {
         claims: &mut dyn Claims,
         service: Option<&mut Value>,
         old: Option<&Value>,
-    ) -> Result<(), Vec<FieldError>> {
+    ) -> Result<(), AllocateError> {
         match (service, old) {
             (Some(service), old) => allocation::allocate(claims, service, old),
             (None, Some(old)) => {

@@ -1,7 +1,7 @@
 use portolan_model::Event;
 use portolan_model::object::Protocol;
 
-use super::lab::{Heard, Lab};
+use super::lab::{Heard, Lab, NODE_V6, OUTSIDE, OUTSIDE_V6};
 use super::*;
 
 fn server(lab: &Lab, from: &str) -> IpAddr {
@@ -46,4 +46,68 @@ fn a_client_keeps_its_pod_until_the_pod_goes() {
     for _ in 0..10 {
         assert_eq!(server(&lab, "10.244.0.3"), second);
     }
+}
+
+/// Who answers a client at that address.
+fn at(lab: &Lab, from: IpAddr, protocol: Protocol, address: &str) -> IpAddr {
+    match lab.dial(from, protocol, to(address)) {
+        Heard::Answer { server, .. } => server.ip(),
+        other => panic!("{address}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_client_is_known_at_every_address_of_a_port() {
+    let lab = Lab::new();
+    let mut sticky = blue();
+    sticky.affinity_seconds = Some(600);
+    let pods = ["10.244.0.2", "10.244.0.3", "10.244.1.2", "10.244.1.3", "10.244.2.2"];
+    let pods_v6 = pods.map(|pod| {
+        let mut parts = pod.split('.').skip(2);
+        format!("fd00:10:244:{}::{}", parts.next().unwrap(), parts.next().unwrap())
+    });
+    let pods_v6: Vec<&str> = pods_v6.iter().map(String::as_str).collect();
+    let events = [
+        Event::Service(sticky),
+        Event::EndpointSlice(slice(&pods)),
+        Event::EndpointSlice(slice(&pods_v6)),
+    ];
+    let _proxy = Proxy::start_with(&lab, view(), events);
+    let client = IpAddr::from(OUTSIDE);
+    let first = at(&lab, client, Protocol::Tcp, "10.96.0.9:80");
+    for address in ["172.30.0.2:30002", "192.0.2.10:80", "10.96.0.9:80"] {
+        for _ in 0..6 {
+            assert_eq!(at(&lab, client, Protocol::Tcp, address), first, "{address}");
+        }
+    }
+    // Each port of the Service keeps its own.
+    let lines = at(&lab, client, Protocol::Udp, "10.96.0.9:80");
+    for address in ["172.30.0.2:30003", "192.0.2.10:80"] {
+        for _ in 0..6 {
+            assert_eq!(at(&lab, client, Protocol::Udp, address), lines, "{address}");
+        }
+    }
+    let client = IpAddr::from(OUTSIDE_V6);
+    let first = at(&lab, client, Protocol::Tcp, "[fd00:10:96::9]:80");
+    for _ in 0..6 {
+        let again = at(&lab, client, Protocol::Tcp, &format!("[{NODE_V6}]:30002"));
+        assert_eq!(again, first);
+    }
+}
+
+#[test]
+fn a_client_that_stays_away_too_long_is_forgotten() {
+    let lab = Lab::new();
+    let mut sticky = blue();
+    sticky.affinity_seconds = Some(1);
+    let pods = ["10.244.0.2", "10.244.1.2", "10.244.1.3", "10.244.2.2"];
+    let events = [Event::Service(sticky), Event::EndpointSlice(slice(&pods))];
+    let _proxy = Proxy::start_with(&lab, view(), events);
+    let first = server(&lab, "10.244.0.3");
+    // Of so many fresh choices among four, all are the same once in a billion.
+    let moved = (0..15).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        server(&lab, "10.244.0.3") != first
+    });
+    assert!(moved, "the client is kept for ever");
 }

@@ -1,6 +1,7 @@
 //! Real packets in network namespaces, against the model's oracle.
 
 mod affinity;
+mod connections;
 mod lab;
 mod life;
 mod random;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::object::*;
+use portolan_model::testing::Universe;
 use portolan_model::{Changes, Desired, Event, NodeView, Snapshot};
 
 use super::datapath::nftables::Nftables;
@@ -41,15 +43,13 @@ struct Proxy<'l> {
 }
 
 impl<'l> Proxy<'l> {
-    fn start(lab: &'l Lab) -> Self {
-        Self::start_with(lab, view(), [])
-    }
-
     fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
         let datapath = lab.node.run(|| Nftables::open().unwrap());
+        let mut snapshot = Snapshot::default();
+        snapshot.set_service_ranges(Universe::service_ranges());
         let mut proxy = Self {
             lab,
-            snapshot: Snapshot::default(),
+            snapshot,
             desired: Desired::new(view),
             datapath,
             first: Applied::default(),

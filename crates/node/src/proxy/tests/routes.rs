@@ -156,11 +156,12 @@ fn udp_clients_follow_when_their_pod_goes() {
     let ask = || said(super::lab::ask_udp(&socket, to("10.96.0.9:80")));
     assert_eq!(ask(), "10.244.0.2 saw 10.244.0.3");
     let (_, changes) = proxy.hear([Event::EndpointSlice(slice(&["10.244.1.2"]))]);
-    assert!(crate::proxy::conntrack::concerns(&changes));
+    let mut sweeper = crate::proxy::conntrack::Sweeper::default();
+    sweeper.note(&changes, []);
+    assert!(sweeper.due().is_some());
     assert_eq!(ask(), "10.244.0.2 saw 10.244.0.3", "the kernel still remembers");
     let (snapshot, desired) = (&proxy.snapshot, &proxy.desired);
-    let deleted =
-        lab.node.run(|| crate::proxy::conntrack::sweep(snapshot, desired, Some(&changes)).unwrap());
+    let deleted = lab.node.run(|| sweeper.sweep(snapshot, desired).unwrap());
     assert_eq!(deleted, 1);
     assert_eq!(ask(), "10.244.1.2 saw 10.244.0.3");
 }
@@ -169,12 +170,7 @@ fn udp_clients_follow_when_their_pod_goes() {
 fn pods_leave_the_cluster_under_the_nodes_address() {
     let lab = Lab::new();
     let node = |name: &str, address: &str| {
-        Event::Node(Node {
-            name: name.into(),
-            zone: None,
-            internal_ips: vec![ip(address)],
-            pod_cidrs: vec![],
-        })
+        Event::Node(Node { name: name.into(), internal_ips: vec![ip(address)], ..Node::default() })
     };
     let events = [node("node-0", "172.30.0.2"), node("node-1", "172.30.0.3")];
     let mut proxy = Proxy::start_with(&lab, view(), events);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use portolan_apiserver::store::memory::MemoryStore;
 use portolan_apiserver::{ApiServer, Config};
@@ -46,7 +46,21 @@ async fn until<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> 
 
 /// Status and body of an HTTP answer.
 async fn get(port: u16, path: &str) -> (u16, String) {
-    let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else {
+    get_at("127.0.0.1", port, path).await
+}
+
+/// The head of the answer of a health check.
+async fn head(port: u16) -> String {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text.split("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+async fn get_at(host: &str, port: u16, path: &str) -> (u16, String) {
+    let address = format!("{host}:{port}");
+    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else {
         return (0, String::new());
     };
     let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
@@ -77,6 +91,63 @@ fn green_slice(address: &str, node: &str) -> serde_json::Value {
         "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }],
         "endpoints": [{ "addresses": [address], "nodeName": node }],
     })
+}
+
+/// The cluster autoscaler's taint makes load balancers leave, and nobody restarts the proxy for it.
+async fn a_leaving_node_says_so(client: &Client) {
+    let nodes: Api<core::Node> = Api::all(client.clone());
+    let node = |taints: serde_json::Value| {
+        serde_json::from_value::<core::Node>(json!({
+            "metadata": { "name": "node-0" }, "spec": { "taints": taints },
+        }))
+        .unwrap()
+    };
+    let taint = json!([{ "key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule" }]);
+    nodes.create(&PostParams::default(), &node(taint)).await.unwrap();
+    until("healthz says that the node leaves", || async { get(10_256, "/healthz").await.0 == 503 })
+        .await;
+    let (_, body) = get(10_256, "/healthz").await;
+    assert!(body.contains(r#""nodeEligible":false"#), "{body}");
+    let (status, body) = get(10_256, "/livez").await;
+    assert!(status == 200 && !body.contains("nodeEligible"), "{status} {body}");
+    nodes.delete("node-0", &DeleteParams::default()).await.unwrap();
+    until("the node stays", || async { get(10_256, "/healthz").await.0 == 200 }).await;
+}
+
+async fn an_address_of_a_pod_is_refused_aloud(lab: &Lab, client: &Client) {
+    let thief = json!({
+        "metadata": { "name": "thief" },
+        "spec": { "externalIPs": ["10.244.0.3"], "ports": [{ "port": 8080 }] },
+    });
+    create::<core::Service>(client, thief).await;
+    let mut slice = green_slice("10.244.1.2", "node-1");
+    slice["metadata"] =
+        json!({ "name": "thief-1", "labels": { "kubernetes.io/service-name": "thief" } });
+    create::<discovery::EndpointSlice>(client, slice).await;
+    let events: Api<core::Event> = Api::namespaced(client.clone(), "default");
+    until("an event tells", || async {
+        let all = events.list(&ListParams::default()).await.unwrap();
+        all.iter().any(|event| {
+            event.reason.as_deref() == Some(crate::proxy::events::REASON)
+                && event.involved_object.name.as_deref() == Some("thief")
+        })
+    })
+    .await;
+    let (_, page) = get(10_249, "/metrics").await;
+    let metric = "kubeproxy_sync_proxy_rules_refused_addresses{reason=\"pod_range\"} 1";
+    assert!(page.contains(metric), "{page}");
+    let theirs = lab.dial(ip("10.244.0.2"), Protocol::Tcp, to("10.244.0.3:8080"));
+    assert!(matches!(theirs, Heard::Answer { server, .. } if server.ip() == ip("10.244.0.3")));
+    let query = Query {
+        source: ip("10.244.0.2"),
+        destination: ip("10.244.0.3"),
+        port: 8080,
+        protocol: Protocol::Tcp,
+    };
+    let explanation = explain(client, &config(), query).await.unwrap().to_string();
+    assert!(explanation.contains("default/thief asks for 10.244.0.3"), "{explanation}");
+    let services: Api<core::Service> = Api::namespaced(client.clone(), "default");
+    services.delete("thief", &DeleteParams::default()).await.unwrap();
 }
 
 async fn story(lab: &Lab) {
@@ -114,6 +185,11 @@ async fn story(lab: &Lab) {
 
     let (status, body) = get(health, "/").await;
     assert_eq!(status, 200, "{body}");
+    let head = head(health).await.to_lowercase();
+    for line in ["x-load-balancing-endpoint-weight: 1", "content-type: application/json"] {
+        assert!(head.contains(line), "{line} is not in:\n{head}");
+    }
+    assert_eq!(get_at("[::1]", health, "/").await.0, 200, "over IPv6 too");
     assert!(body.contains(r#""localEndpoints":1"#), "{body}");
     assert_eq!(get(10_249, "/proxyMode").await, (200, "nftables".to_owned()));
     assert_eq!(get(10_249, "/healthz").await.0, 200);
@@ -150,6 +226,9 @@ async fn story(lab: &Lab) {
     {
         assert!(explanation.contains(part), "{part} is not in:\n{explanation}");
     }
+
+    a_leaving_node_says_so(&client).await;
+    an_address_of_a_pod_is_refused_aloud(lab, &client).await;
 
     // Somebody clears the tables: mended without being asked.
     let wipe = std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,7 +16,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Identity, canonical};
+use super::{Identity, canonical, next};
+
+/// How long a new connection may take to ask while the server ends.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
 pub(super) async fn serve(
     listener: TcpListener,
@@ -24,28 +27,28 @@ pub(super) async fn serve(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // Out of descriptors, or the peer is already gone: let others finish first.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            },
-        };
+    while let Some((stream, peer)) = next(&listener, &stop).await {
         let (identity, stop) = (Arc::clone(&identity), stop.clone());
         let peer = canonical(peer);
         tasks.spawn(async move {
-            let service = service_fn(|request| answer(request, peer, &identity));
+            let asked = AtomicBool::new(false);
+            let service = service_fn(|request| {
+                asked.store(true, Ordering::Relaxed);
+                answer(request, peer, &identity)
+            });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             tokio::select! {
                 _ = connection.as_mut() => {}
                 () = stop.cancelled() => {
+                    // A connection that is just open is about to ask.
+                    if !asked.load(Ordering::Relaxed) {
+                        tokio::select! {
+                            _ = connection.as_mut() => return,
+                            () = tokio::time::sleep(FIRST_REQUEST) => {}
+                        }
+                    }
                     connection.as_mut().graceful_shutdown();
                     let _ = connection.await;
                 }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portolan_linux::datagram::Batch;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
@@ -11,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Identity, canonical};
+use super::{Identity, canonical, next};
 
 /// The longest line that is read, in bytes.
 const LINE_MAX: u64 = 64 * 1024;
@@ -57,17 +56,7 @@ pub(super) async fn serve_tcp(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            },
-        };
+    while let Some((stream, peer)) = next(&listener, &stop).await {
         let identity = Arc::clone(&identity);
         tasks.spawn(async move {
             let _ = converse(stream, canonical(peer), &identity).await;

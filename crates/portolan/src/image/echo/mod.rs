@@ -1,7 +1,7 @@
 //! `portolan/echo`: answers over HTTP, UDP and TCP who and where it is.
 //!
-//! SIGTERM closes the listeners and lets what is under way finish: an HTTP request is answered,
-//! an open TCP connection goes on until its client closes it.
+//! SIGTERM closes the listeners and lets what is under way finish: who has connected may still ask,
+//! an HTTP request is answered, an open TCP connection goes on until its client closes it.
 
 mod http;
 mod line;
@@ -9,12 +9,13 @@ mod line;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use portolan_linux::datagram;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -116,6 +117,31 @@ fn udp_socket(port: u16) -> anyhow::Result<UdpSocket> {
         .or_else(|_| datagram::bind((Ipv4Addr::UNSPECIFIED, port).into()))
         .with_context(|| format!("cannot listen on UDP port {port}"))?;
     Ok(UdpSocket::from_std(socket)?)
+}
+
+/// The next connection. After `stop` come those that the kernel already took in, which closing the
+/// listener would reset, and then none.
+async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return waiting(listener).ok(),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            // Out of descriptors, or the peer is already gone: let others finish first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Asks the kernel itself: the runtime may not have heard of the newest ones.
+fn waiting(listener: &TcpListener) -> std::io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    let peer = peer.as_socket().ok_or(std::io::ErrorKind::Unsupported)?;
+    Ok((TcpStream::from_std(socket.into())?, peer))
 }
 
 /// The peer as a client writes it: an IPv4 peer of a dual-stack socket is an IPv4 address.

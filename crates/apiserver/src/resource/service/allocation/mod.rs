@@ -4,6 +4,7 @@
 //! left to those who ask for a particular one (KEP-3070, KEP-3668) until the upper is used up.
 
 mod addresses;
+mod band;
 mod families;
 mod ports;
 #[cfg(test)]
@@ -14,23 +15,28 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::update::node_ports;
-use super::{needs_cluster_ip, needs_health_check_port, needs_node_port};
+use super::{is_headless, needs_cluster_ip, needs_health_check_port, needs_node_port};
 use crate::resource::value::ValueExt;
-use crate::resource::{ClaimKey, Claims, FieldError, names};
+use crate::resource::{AllocateError, ClaimKey, Claims, FieldError, names};
 use addresses::allocate_cluster_ips;
+pub(crate) use addresses::{SHORTEST_V6, covers};
 use families::init_families;
 use ports::{allocate_health_check_port, allocate_node_ports};
 
 type Errors = Vec<FieldError>;
+
+fn invalid(error: FieldError) -> AllocateError {
+    AllocateError::Invalid(vec![error])
+}
 
 /// Gives a new or changed Service what it needs and releases what it no longer holds.
 pub(in crate::resource::service) fn allocate(
     claims: &mut dyn Claims,
     service: &mut Value,
     old: Option<&Value>,
-) -> Result<(), Errors> {
+) -> Result<(), AllocateError> {
     let owner = owner(service);
-    init_families(claims, service, old)?;
+    init_families(claims, service, old).map_err(AllocateError::Invalid)?;
     allocate_cluster_ips(claims, service, old, &owner)?;
     allocate_node_ports(claims, service, old, &owner)?;
     allocate_health_check_port(claims, service, old, &owner)
@@ -38,12 +44,46 @@ pub(in crate::resource::service) fn allocate(
 
 /// Releases everything that a deleted Service held.
 pub(in crate::resource::service) fn release(claims: &mut dyn Claims, old: &Value) {
+    let owner = owner(old);
     for ip in held_addresses(old) {
-        claims.release(ClaimKey::ClusterIp(ip));
+        claims.release(ClaimKey::ClusterIp(ip), &owner);
     }
     for port in held_ports(old) {
-        claims.release(ClaimKey::NodePort(port));
+        claims.release(ClaimKey::NodePort(port), &owner);
     }
+}
+
+/// The texts of the addresses that a Service holds, whether or not they are any.
+pub(crate) fn claimed_addresses(service: &Value) -> Vec<&str> {
+    if !needs_cluster_ip(service) || is_headless(service) {
+        return Vec::new();
+    }
+    service.texts("spec.clusterIPs")
+}
+
+/// The node ports that a Service holds, a port twice that it uses twice for one protocol.
+pub(crate) fn claimed_ports(service: &Value) -> Vec<u16> {
+    let mut ports: Vec<(u16, &str)> = Vec::new();
+    let mut all = Vec::new();
+    let mut add = |port: u16, protocol| {
+        let known = ports.iter().any(|(other, _)| *other == port);
+        if !known || ports.contains(&(port, protocol)) {
+            all.push(port);
+        }
+        ports.push((port, protocol));
+    };
+    if needs_node_port(service) {
+        for port in service.list("spec.ports") {
+            let number = port.int("nodePort").and_then(|number| u16::try_from(number).ok());
+            if let Some(number) = number.filter(|number| *number != 0) {
+                add(number, port.text("protocol"));
+            }
+        }
+    }
+    if let Some(port) = health_check_port(service) {
+        add(port, "TCP");
+    }
+    all
 }
 
 /// `namespace/name`.

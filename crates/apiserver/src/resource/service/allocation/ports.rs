@@ -1,104 +1,148 @@
 //! Node ports and health check ports.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
-use super::{Errors, health_check_port};
+use super::band::{Range, lower_band};
+use super::{health_check_port, invalid};
 use crate::resource::service::update::node_ports;
 use crate::resource::service::{kind, needs_health_check_port, needs_node_port};
 use crate::resource::value::ValueExt;
-use crate::resource::{ClaimKey, Claims, FieldError};
+use crate::resource::{AllocateError, ClaimKey, Claims, FieldError, Space};
 
 pub(super) fn allocate_node_ports(
     claims: &mut dyn Claims,
     service: &mut Value,
     old: Option<&Value>,
     owner: &str,
-) -> Result<(), Errors> {
+) -> Result<(), AllocateError> {
     let held: Vec<i64> = match old {
         Some(old) if needs_node_port(old) => node_ports(old).into_iter().collect(),
         _ => Vec::new(),
     };
-    let mut mine: Vec<i64> = Vec::new();
+    let mut kept = Vec::new();
     if needs_node_port(service) {
-        let automatic = kind(service) == "NodePort"
-            || service.flag("spec.allocateLoadBalancerNodePorts") != Some(false);
-        // Those asked for come first, as with addresses.
-        let asked: Vec<(usize, i64)> = service
-            .list("spec.ports")
-            .iter()
-            .enumerate()
-            .filter_map(|(i, p)| Some((i, p.int("nodePort").filter(|n| *n != 0)?)))
-            .collect();
-        for (i, number) in asked {
-            if !held.contains(&number) && !mine.contains(&number) {
-                claim_port(claims, number, owner).map_err(|why| {
-                    vec![FieldError::invalid_number(
-                        format!("spec.ports[{i}].nodePort"),
-                        number,
-                        why,
-                    )]
-                })?;
-            }
-            mine.push(number);
+        match old {
+            None => give_to_new(claims, service, owner)?,
+            Some(_) => give_to_changed(claims, service, &held, owner)?,
         }
-        if automatic {
-            let creating = old.is_none_or(|old| !needs_node_port(old));
-            fill_node_ports(claims, service, owner, &mut mine, creating)?;
-        }
+        kept.extend(node_ports(service));
     }
-    for number in held.into_iter().filter(|n| !mine.contains(n)) {
+    for number in held.into_iter().filter(|n| !kept.contains(n)) {
         if let Ok(port) = u16::try_from(number) {
-            claims.release(ClaimKey::NodePort(port));
+            claims.release(ClaimKey::NodePort(port), owner);
         }
     }
     Ok(())
 }
 
-/// Gives node ports to the ports without one. When all of them are new, TCP and UDP of one port
-/// share a number.
-fn fill_node_ports(
+/// Whether ports that ask for nothing get a node port.
+fn is_automatic(service: &Value) -> bool {
+    kind(service) == "NodePort" || service.flag("spec.allocateLoadBalancerNodePorts") != Some(false)
+}
+
+/// A new Service: ports of one number (TCP and UDP, say) share a node port, unless they ask for
+/// different ones. As in kube-apiserver, no others may.
+fn give_to_new(
     claims: &mut dyn Claims,
     service: &mut Value,
     owner: &str,
-    mine: &mut Vec<i64>,
-    creating: bool,
-) -> Result<(), Errors> {
-    let mut by_port: Vec<(i64, String, i64)> = service
-        .list("spec.ports")
-        .iter()
-        .filter_map(|p| Some((p.int("port")?, p.text("protocol").to_owned(), p.int("nodePort")?)))
-        .collect();
+) -> Result<(), AllocateError> {
+    let automatic = is_automatic(service);
+    let mut asked: HashMap<i64, i64> = HashMap::new();
+    for port in service.list("spec.ports") {
+        if let (Some(number), Some(node_port)) = (port.int("port"), wish(port)) {
+            asked.entry(number).or_insert(node_port);
+        }
+    }
+    let mut given: HashMap<i64, i64> = HashMap::new();
+    // Those asked for come first: a random one must not take their place.
+    for (i, port) in service.list_mut("spec.ports").iter_mut().enumerate() {
+        let number = port.int("port").unwrap_or(0);
+        let own = wish(port);
+        let Some(first) = asked.get(&number).filter(|_| own.is_some() || automatic) else {
+            continue;
+        };
+        let shared = given.get(&number).copied();
+        let node_port = match (shared, own) {
+            (None, _) => *first,
+            (Some(shared), None) => shared,
+            (Some(_), Some(own)) => own,
+        };
+        if shared != Some(node_port) {
+            claim_node_port(claims, i, node_port, owner)?;
+        }
+        given.entry(number).or_insert(node_port);
+        port["nodePort"] = node_port.into();
+    }
+    if !automatic {
+        return Ok(());
+    }
     for port in service.list_mut("spec.ports") {
-        if port.int("nodePort").unwrap_or(0) != 0 {
+        if wish(port).is_some() {
             continue;
         }
         let number = port.int("port").unwrap_or(0);
-        let protocol = port.text("protocol").to_owned();
-        let shared = by_port
-            .iter()
-            .filter(|_| creating)
-            .find(|(n, _, node)| {
-                *n == number && !by_port.iter().any(|(_, p, m)| m == node && *p == protocol)
-            })
-            .map(|(_, _, node)| *node);
-        let node_port = match shared {
-            Some(node_port) => node_port,
-            None => {
-                let free = random_port(claims).ok_or_else(|| {
-                    vec![FieldError::internal(
-                        "spec.ports",
-                        "failed to allocate a nodePort: range is full",
-                    )]
-                })?;
-                claims.claim(ClaimKey::NodePort(free), owner);
-                i64::from(free)
-            }
+        let node_port = match given.get(&number) {
+            Some(shared) => *shared,
+            None => random_node_port(claims, owner)?,
         };
+        given.insert(number, node_port);
         port["nodePort"] = node_port.into();
-        by_port.push((number, protocol, node_port));
-        mine.push(node_port);
     }
     Ok(())
+}
+
+/// A changed Service: what it holds it may use as it likes, what is missing is given one by one.
+fn give_to_changed(
+    claims: &mut dyn Claims,
+    service: &mut Value,
+    held: &[i64],
+    owner: &str,
+) -> Result<(), AllocateError> {
+    let mut mine = held.to_vec();
+    let asked: Vec<(usize, i64)> = service
+        .list("spec.ports")
+        .iter()
+        .enumerate()
+        .filter_map(|(i, port)| Some((i, wish(port)?)))
+        .collect();
+    for (i, node_port) in asked {
+        if !mine.contains(&node_port) {
+            claim_node_port(claims, i, node_port, owner)?;
+            mine.push(node_port);
+        }
+    }
+    if is_automatic(service) {
+        for port in service.list_mut("spec.ports") {
+            if wish(port).is_none() {
+                port["nodePort"] = random_node_port(claims, owner)?.into();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The node port that a port has or asks for.
+fn wish(port: &Value) -> Option<i64> {
+    port.int("nodePort").filter(|number| *number != 0)
+}
+
+fn claim_node_port(
+    claims: &mut dyn Claims,
+    at: usize,
+    node_port: i64,
+    owner: &str,
+) -> Result<(), AllocateError> {
+    claim_port(claims, node_port, owner).map_err(|why| {
+        invalid(FieldError::invalid_number(format!("spec.ports[{at}].nodePort"), node_port, why))
+    })
+}
+
+fn random_node_port(claims: &mut dyn Claims, owner: &str) -> Result<i64, AllocateError> {
+    let full = || AllocateError::Failed("failed to allocate a nodePort: range is full".to_owned());
+    random_port(claims, owner).map(i64::from).ok_or_else(full)
 }
 
 fn claim_port(claims: &mut dyn Claims, number: i64, owner: &str) -> Result<(), String> {
@@ -118,32 +162,14 @@ fn claim_port(claims: &mut dyn Claims, number: i64, owner: &str) -> Result<(), S
     Ok(())
 }
 
-/// How many ports at the start of the range are left to those who ask: a thirty-second, at least
-/// 16 and at most 128.
-fn static_ports(size: u32) -> u32 {
-    if size <= 16 { 0 } else { (size / 32).clamp(16, 128) }
-}
-
-fn random_port(claims: &mut dyn Claims) -> Option<u16> {
-    let range = claims.config().node_ports.clone();
-    let (first, last) = (u32::from(*range.start()), u32::from(*range.end()));
-    if first > last {
-        return None;
-    }
-    let border = first + static_ports(last - first + 1);
-    let dynamic = free_port(claims, border, last);
-    dynamic.or_else(|| free_port(claims, first, border.checked_sub(1)?))
-}
-
-fn free_port(claims: &mut dyn Claims, first: u32, last: u32) -> Option<u16> {
-    if first > last {
-        return None;
-    }
-    let size = last - first + 1;
-    let start = u32::try_from(claims.random() % u64::from(size)).ok()?;
-    (0..size)
-        .filter_map(|i| u16::try_from(first + (start + i) % size).ok())
-        .find(|port| !claims.is_claimed(&ClaimKey::NodePort(*port)))
+fn random_port(claims: &mut dyn Claims, owner: &str) -> Option<u16> {
+    let ports = claims.config().node_ports.clone();
+    let (first, last) = (u128::from(*ports.start()), u128::from(*ports.end()));
+    let lower = lower_band((last + 1).checked_sub(first)?, 32, 128);
+    let key = Range { space: Space::NodePorts, first, last, lower }.choose(claims)?;
+    let ClaimKey::NodePort(port) = key else { return None };
+    claims.claim(key, owner);
+    Some(port)
 }
 
 pub(super) fn allocate_health_check_port(
@@ -151,39 +177,35 @@ pub(super) fn allocate_health_check_port(
     service: &mut Value,
     old: Option<&Value>,
     owner: &str,
-) -> Result<(), Errors> {
+) -> Result<(), AllocateError> {
     let held = old.and_then(health_check_port);
     if !needs_health_check_port(service) {
         service.remove_at("spec.healthCheckNodePort");
         if let Some(port) = held {
-            claims.release(ClaimKey::NodePort(port));
+            claims.release(ClaimKey::NodePort(port), owner);
         }
         return Ok(());
     }
     let asked = service.int("spec.healthCheckNodePort").unwrap_or(0);
     if asked == 0 {
-        let port = random_port(claims).ok_or_else(|| {
-            vec![FieldError::internal(
-                "spec.healthCheckNodePort",
-                "failed to allocate a HealthCheck NodePort: range is full",
-            )]
+        // The zero is the port that kube-apiserver's text names.
+        let port = random_port(claims, owner).ok_or_else(|| {
+            AllocateError::Failed(
+                "failed to allocate a HealthCheck NodePort 0: range is full".to_owned(),
+            )
         })?;
-        claims.claim(ClaimKey::NodePort(port), owner);
         *service.slot("spec.healthCheckNodePort") = port.into();
     } else if held.map(i64::from) != Some(asked) {
         if held.is_some() {
-            return Err(vec![FieldError::invalid_number(
+            return Err(invalid(FieldError::forbidden(
                 "spec.healthCheckNodePort",
-                asked,
                 "field is immutable",
-            )]);
+            )));
         }
         claim_port(claims, asked, owner).map_err(|why| {
-            vec![FieldError::invalid_number(
-                "spec.healthCheckNodePort",
-                asked,
-                format!("failed to allocate requested HealthCheck NodePort {asked}: {why}"),
-            )]
+            AllocateError::Failed(format!(
+                "failed to allocate requested HealthCheck NodePort {asked}: {why}"
+            ))
         })?;
     }
     Ok(())

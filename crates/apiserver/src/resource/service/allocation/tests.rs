@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::addresses::range;
 use super::*;
-use crate::resource::{ClusterConfig, Resource, Strategy as _};
+use crate::resource::{ClusterConfig, Space, Strategy as _};
 
 struct Fake {
     config: ClusterConfig,
@@ -33,20 +34,22 @@ impl Claims for Fake {
     fn config(&self) -> &ClusterConfig {
         &self.config
     }
+    fn ranges(&self) -> Vec<IpNet> {
+        self.config.service_ranges.clone()
+    }
     fn is_claimed(&self, key: &ClaimKey) -> bool {
         self.claimed.contains_key(key)
     }
-    fn owner(&self, key: &ClaimKey) -> Option<String> {
-        self.claimed.get(key).cloned()
+    fn next_free(&self, space: Space, from: u128) -> Option<u128> {
+        (from..).find(|number| {
+            ClaimKey::of(space, *number).is_none_or(|key| !self.claimed.contains_key(&key))
+        })
     }
     fn claim(&mut self, key: ClaimKey, owner: &str) {
         assert!(self.claimed.insert(key.clone(), owner.to_owned()).is_none(), "{key:?} twice");
     }
-    fn release(&mut self, key: ClaimKey) {
-        assert!(self.claimed.remove(&key).is_some(), "{key:?} was not held");
-    }
-    fn get(&self, _: &Resource, _: &str, _: &str) -> Option<Arc<Value>> {
-        None
+    fn release(&mut self, key: ClaimKey, owner: &str) {
+        assert_eq!(self.claimed.remove(&key).as_deref(), Some(owner), "{key:?} was not held");
     }
     fn random(&mut self) -> u64 {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -74,7 +77,8 @@ fn write(claims: &mut Fake, name: &str, spec: Value, old: Option<&Value>) -> Res
     }
     match strategy.allocate(claims, Some(&mut service), old) {
         Ok(()) => Ok(service),
-        Err(errors) => Err(crate::resource::aggregate(&errors)),
+        Err(AllocateError::Invalid(errors)) => Err(crate::resource::aggregate(&errors)),
+        Err(AllocateError::Failed(text)) => Err(text),
     }
 }
 
@@ -105,7 +109,7 @@ fn a_small_range_is_used_to_its_last_address() {
     }
     assert_eq!(
         write(&mut claims, "more", json!({"ports": ports()}), None).unwrap_err(),
-        "spec.clusterIPs: Internal error: failed to allocate a serviceIP: range is full"
+        "failed to allocate a serviceIP for Service \"more\": range is full"
     );
     for taken in ["10.0.0.0", "10.0.0.15"] {
         assert!(!claims.is_claimed(&ClaimKey::ClusterIp(taken.parse().unwrap())), "{taken}");
@@ -129,11 +133,11 @@ fn addresses_asked_for_are_given_or_refused() {
         ),
         (
             "10.96.0.0",
-            "spec.clusterIPs: Invalid value: [\"10.96.0.0\"]: failed to allocate IP 10.96.0.0: the provided IP (10.96.0.0) is not in the valid range. The range of valid IPs is 10.96.0.0/16",
+            "spec.clusterIPs: Invalid value: [\"10.96.0.0\"]: failed to allocate IP 10.96.0.0: the provided network does not match the current range",
         ),
         (
             "10.96.255.255",
-            "spec.clusterIPs: Invalid value: [\"10.96.255.255\"]: failed to allocate IP 10.96.255.255: the provided IP (10.96.255.255) is not in the valid range. The range of valid IPs is 10.96.0.0/16",
+            "spec.clusterIPs: Invalid value: [\"10.96.255.255\"]: failed to allocate IP 10.96.255.255: the provided network does not match the current range",
         ),
         (
             "fd00::1",
@@ -252,6 +256,146 @@ fn tcp_and_udp_of_one_port_share_a_node_port() {
     let ports = service["spec"]["ports"].as_array().unwrap();
     assert_eq!(ports[0]["nodePort"], ports[1]["nodePort"]);
     assert_ne!(ports[0]["nodePort"], ports[2]["nodePort"]);
+}
+
+/// The formulas of KEP-3070 and KEP-3668, with the sizes that they name.
+#[test]
+fn the_lower_band_is_left_to_those_who_ask() {
+    for (net, lower) in [
+        ("10.0.0.0/30", 0),
+        ("10.0.0.0/28", 0),
+        ("10.0.0.0/27", 16),
+        ("10.0.0.0/24", 16),
+        ("10.0.0.0/22", 64),
+        ("10.0.0.0/20", 256),
+        ("10.0.0.0/16", 256),
+        ("fd00::/124", 0),
+        ("fd00::/120", 16),
+        ("fd00::/64", 256),
+    ] {
+        assert_eq!(range(&net.parse().unwrap()).lower, lower, "{net}");
+    }
+    for (size, lower) in [(16, 0), (17, 16), (128, 16), (1024, 32), (2768, 86), (65536, 128)] {
+        assert_eq!(band::lower_band(size, 32, 128), lower, "{size} ports");
+    }
+}
+
+#[test]
+fn the_upper_band_is_used_up_before_the_lower_one() {
+    let mut claims = Fake::new(&["10.0.0.0/27"]);
+    let given: Vec<u32> = (0..30)
+        .map(|i| {
+            let service = write(&mut claims, &format!("s{i}"), json!({"ports": ports()}), None);
+            let service = service.unwrap();
+            u32::from(service.text("spec.clusterIP").parse::<Ipv4Addr>().unwrap()) & 31
+        })
+        .collect();
+    let (upper, lower) = given.split_at(14);
+    assert!(upper.iter().all(|host| (17..=30).contains(host)), "{upper:?}");
+    assert!(lower.iter().all(|host| (1..=16).contains(host)), "{lower:?}");
+}
+
+#[test]
+fn the_next_range_is_used_when_the_first_is_full() {
+    let mut claims = Fake::new(&["10.0.0.0/30", "fd00::/120", "10.9.0.0/30"]);
+    let mut given = Vec::new();
+    for i in 0..4 {
+        let service = write(&mut claims, &format!("s{i}"), json!({"ports": ports()}), None);
+        given.push(service.unwrap().text("spec.clusterIP").to_owned());
+    }
+    given.sort();
+    assert_eq!(given, ["10.0.0.1", "10.0.0.2", "10.9.0.1", "10.9.0.2"]);
+    assert!(write(&mut claims, "more", json!({"ports": ports()}), None).is_err());
+    let asked = json!({"ports": ports(), "clusterIP": "10.9.0.3"});
+    let refused = write(&mut claims, "more", asked, None).unwrap_err();
+    assert!(refused.ends_with("the provided network does not match the current range"));
+}
+
+#[test]
+fn node_ports_run_out() {
+    let mut claims = Fake::new(&["10.96.0.0/16"]);
+    claims.config.node_ports = 30000..=30001;
+    for name in ["a", "b"] {
+        write(&mut claims, name, json!({"type": "NodePort", "ports": ports()}), None).unwrap();
+    }
+    assert_eq!(
+        write(&mut claims, "c", json!({"type": "NodePort", "ports": ports()}), None).unwrap_err(),
+        "failed to allocate a nodePort: range is full"
+    );
+    let local = |spec: Value| {
+        let mut all = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "allocateLoadBalancerNodePorts": false, "ports": ports()});
+        all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        all
+    };
+    assert_eq!(
+        write(&mut claims, "d", local(json!({})), None).unwrap_err(),
+        "failed to allocate a HealthCheck NodePort 0: range is full"
+    );
+    assert_eq!(
+        write(&mut claims, "d", local(json!({"healthCheckNodePort": 30001})), None).unwrap_err(),
+        "failed to allocate requested HealthCheck NodePort 30001: provided port is already allocated"
+    );
+}
+
+/// A new Service's ports share a node port by their number (`initNodePorts` of
+/// `pkg/registry/core/service/storage`), a changed one's by asking for what it holds.
+#[test]
+fn who_may_share_a_node_port() {
+    let port = |name: &str, port: i64, protocol: &str, node_port: i64| json!({"name": name, "port": port, "protocol": protocol, "nodePort": node_port});
+    let create = |list: Value| {
+        let mut claims = Fake::new(&["10.96.0.0/16"]);
+        let written = write(&mut claims, "a", json!({"type": "NodePort", "ports": list}), None);
+        written.map(|service| {
+            let ports = service.list("spec.ports").iter();
+            (claims, service.clone(), ports.map(|p| p.int("nodePort").unwrap()).collect::<Vec<_>>())
+        })
+    };
+    let same = json!([port("t", 53, "TCP", 30053), port("u", 53, "UDP", 30053)]);
+    assert_eq!(create(same).unwrap().2, [30053, 30053]);
+    let later = json!([port("t", 53, "TCP", 0), port("u", 53, "UDP", 30053)]);
+    assert_eq!(create(later).unwrap().2, [30053, 30053]);
+    let apart =
+        json!([port("t", 53, "TCP", 30001), port("u", 53, "UDP", 30002), port("s", 53, "SCTP", 0)]);
+    assert_eq!(create(apart).unwrap().2, [30001, 30002, 30001]);
+    let other = json!([port("t", 53, "TCP", 30053), port("u", 54, "UDP", 30053)]);
+    assert_eq!(
+        create(other).err().unwrap(),
+        "spec.ports[1].nodePort: Invalid value: 30053: provided port is already allocated"
+    );
+
+    // From ClusterIP to NodePort each port gets its own.
+    let list = json!([port("t", 53, "TCP", 0), port("u", 53, "UDP", 0)]);
+    let mut claims = Fake::new(&["10.96.0.0/16"]);
+    let plain = write(&mut claims, "a", json!({"ports": list.clone()}), None).unwrap();
+    let mut spec = plain["spec"].clone();
+    spec["type"] = "NodePort".into();
+    let node = write(&mut claims, "a", spec, Some(&plain)).unwrap();
+    assert_ne!(node["spec"]["ports"][0]["nodePort"], node["spec"]["ports"][1]["nodePort"]);
+    // And what it holds it may give to both.
+    let mut spec = node["spec"].clone();
+    spec["ports"][1]["nodePort"] = spec["ports"][0]["nodePort"].clone();
+    write(&mut claims, "a", spec, Some(&node)).unwrap();
+    assert_eq!(claims.claimed.len(), 2);
+}
+
+#[test]
+fn a_health_check_port_stays() {
+    let mut claims = Fake::new(&["10.96.0.0/16"]);
+    let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": ports(),
+        "healthCheckNodePort": 31000});
+    let service = write(&mut claims, "a", local, None).unwrap();
+    let mut spec = service["spec"].clone();
+    spec["healthCheckNodePort"] = 31001.into();
+    assert_eq!(
+        write(&mut claims, "a", spec, Some(&service)).unwrap_err(),
+        "spec.healthCheckNodePort: Forbidden: field is immutable"
+    );
+    let mut spec = service["spec"].clone();
+    spec["externalTrafficPolicy"] = "Cluster".into();
+    let cluster = write(&mut claims, "a", spec, Some(&service)).unwrap();
+    assert!(!cluster.has("spec.healthCheckNodePort"));
+    assert!(!claims.is_claimed(&ClaimKey::NodePort(31000)));
 }
 
 #[test]

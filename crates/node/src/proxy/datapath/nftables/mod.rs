@@ -8,8 +8,6 @@ mod plane;
 mod render;
 mod sync;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -17,7 +15,6 @@ use portolan_linux::netlink::Socket;
 use portolan_linux::nftables::{Batch, Reader, delete_table, run_nft};
 use portolan_linux::sysctl;
 use portolan_model::frontend::Family;
-use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Changes, Desired};
 
 use super::{Applied, ApplyError, Capabilities, Datapath, Observed, Scope};
@@ -141,17 +138,7 @@ fn skeleton(desired: &Desired, family: Family) -> Skeleton {
     let of_family = |nets: &[IpNet]| -> Vec<IpNet> {
         nets.iter().filter(|net| Family::of_net(net) == family).map(IpNet::trunc).collect()
     };
-    let everything = match family {
-        Family::Ipv4 => "0.0.0.0/0",
-        Family::Ipv6 => "::/0",
-    };
-    let own =
-        |ips: &BTreeSet<IpAddr>| -> Vec<IpNet> { ips.iter().copied().map(IpNet::from).collect() };
-    let mut node_port_addresses = match &view.node_port_addresses {
-        NodePortAddresses::All => everything.parse().into_iter().collect(),
-        NodePortAddresses::Primary => of_family(&own(desired.own_addresses())),
-        NodePortAddresses::Within(nets) => of_family(nets),
-    };
+    let mut node_port_addresses = desired.node_port_networks(family);
     let loopback = view.loopback_node_ports && family == Family::Ipv4;
     if loopback {
         node_port_addresses.extend("127.0.0.0/8".parse::<IpNet>());

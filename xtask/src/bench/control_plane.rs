@@ -1,4 +1,4 @@
-//! `./x bench`: what is promised about memory, time and rates, measured; a table and a JSON file.
+//! `./x bench control-plane`: memory, start-up times, writes and reads of the API server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,38 +6,33 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::report::{Measured, Report, median};
 use crate::cargo::{PORTOLAN, PROBE, build, root};
 use crate::lab::{Lab, output};
-use crate::show;
 use crate::steps::Steps;
 
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(super) struct Arguments {
     /// Seconds of each load
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = Self::default().seconds)]
     seconds: f64,
     /// Times that a start is measured; the median counts
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = Self::default().repeat)]
     repeat: usize,
     /// A kubeconfig of another API server, to put under the same load for comparison
     #[arg(long)]
     peer: Option<PathBuf>,
-    /// Where the JSON file goes
-    #[arg(long, default_value = "benches/runs")]
-    runs: PathBuf,
 }
 
-/// One measured number and what the project aims at.
-struct Measured {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    aim: &'static str,
+impl Default for Arguments {
+    fn default() -> Self {
+        Self { seconds: 5.0, repeat: 5, peer: None }
+    }
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<Report> {
     let mut steps = Steps::default();
     let (portolan, probe) = steps.run("building portolan with optimisations", |step| {
         let [portolan, probe] = build([PORTOLAN, PROBE], "release", |count, name| {
@@ -50,12 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let times: Vec<f64> = (0..arguments.repeat)
             .map(|_| first_answer(&portolan, &probe))
             .collect::<Result<_>>()?;
-        measured.push(Measured {
-            name: "up: first answer of the API",
-            value: median(times),
-            unit: "ms",
-            aim: "< 300",
-        });
+        measured.push(Measured::new("up: first answer of the API", median(times), "ms", "< 300"));
         Ok(((), "portolan up is measured".into()))
     })?;
     steps.run("lab up", |_| {
@@ -66,12 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             times.push(started.elapsed().as_secs_f64());
             lab.down()?;
         }
-        measured.push(Measured {
-            name: "lab up, three nodes",
-            value: median(times),
-            unit: "s",
-            aim: "< 3",
-        });
+        measured.push(Measured::new("lab up, three nodes", median(times), "s", "< 3"));
         Ok(((), "lab up is measured".into()))
     })?;
     let lab = Lab::up(&portolan, "bench", &["--workers", "2"])?;
@@ -95,8 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             ))
         })?,
     };
-    print(&measured, &peer);
-    write(&arguments.runs, &measured, &peer)
+    Ok(Report { subject: "control-plane", measured, peer })
 }
 
 /// Milliseconds from starting `portolan up`, in namespaces of its own, to the first answered request.
@@ -154,8 +138,8 @@ fn memory(lab: &Lab) -> Result<Vec<Measured>> {
     }
     ensure!(!sums.is_empty(), "no process of the control plane in {status}");
     Ok(vec![
-        Measured { name: "control plane, idle, Rss", value: sums["Rss"], unit: "MiB", aim: "< 60" },
-        Measured { name: "control plane, idle, Pss", value: sums["Pss"], unit: "MiB", aim: "" },
+        Measured::new("control plane, idle, Rss", sums["Rss"], "MiB", "< 60"),
+        Measured::new("control plane, idle, Pss", sums["Pss"], "MiB", ""),
     ])
 }
 
@@ -176,7 +160,7 @@ fn stateful_set(lab: &Lab) -> Result<Measured> {
         lab.exec(place, &[&retry[..], &[&url]].concat())?;
     }
     let value = started.elapsed().as_secs_f64();
-    Ok(Measured { name: "StatefulSet of 3: apply to answer", value, unit: "s", aim: "< 3" })
+    Ok(Measured::new("StatefulSet of 3: apply to answer", value, "s", "< 3"))
 }
 
 fn loads(
@@ -208,60 +192,8 @@ fn loads(
     note("reads, 32 clients");
     let reads = load("read", "32")?;
     Ok(vec![
-        Measured { name: "durable creates, 1 client", value: one, unit: "/s", aim: "> 3,915" },
-        Measured { name: "durable creates, 32 clients", value: many, unit: "/s", aim: "> 11,350" },
-        Measured { name: "reads, 32 clients", value: reads, unit: "/s", aim: "> 50,600" },
+        Measured::new("durable creates, 1 client", one, "/s", "> 3,915"),
+        Measured::new("durable creates, 32 clients", many, "/s", "> 11,350"),
+        Measured::new("reads, 32 clients", reads, "/s", "> 50,600"),
     ])
-}
-
-fn print(measured: &[Measured], peer: &[Measured]) {
-    let rows: Vec<Vec<String>> = measured
-        .iter()
-        .map(|row| {
-            let other = peer.iter().find(|other| other.name == row.name);
-            let other = other.map_or_else(String::new, |other| number(other.value));
-            vec![row.name.into(), number(row.value), row.unit.into(), row.aim.into(), other]
-        })
-        .collect();
-    println!();
-    show::table(&["WHAT", "MEASURED", "UNIT", "AIM", "PEER"], &rows);
-}
-
-fn number(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
-}
-
-fn write(runs: &Path, measured: &[Measured], peer: &[Measured]) -> Result<()> {
-    let values = |rows: &[Measured]| -> Value {
-        rows.iter()
-            .map(|row| {
-                (row.name.to_owned(), json!({"value": row.value, "unit": row.unit, "aim": row.aim}))
-            })
-            .collect()
-    };
-    let now = jiff::Zoned::now();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let commit =
-        output(Command::new("git").current_dir(root()).args(["rev-parse", "--short", "HEAD"]))
-            .unwrap_or_default();
-    let run = json!({
-        "date": now.timestamp().to_string(),
-        "commit": commit.trim(),
-        "kernel": kernel.trim(),
-        "cores": cores,
-        "portolan": values(measured),
-        "peer": values(peer),
-    });
-    let directory = root().join(runs);
-    std::fs::create_dir_all(&directory)?;
-    let file = directory.join(format!("{}.json", now.strftime("%Y-%m-%d-%H%M%S")));
-    std::fs::write(&file, format!("{}\n", serde_json::to_string_pretty(&run)?))?;
-    println!("\nwritten: {}", file.strip_prefix(root()).unwrap_or(&file).display());
-    Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

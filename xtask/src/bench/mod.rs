@@ -1,0 +1,39 @@
+//! `./x bench [SUBJECT]`: what is promised about time, memory and rates, measured.
+//!
+//! One file for each subject; each returns a [`report::Report`], which is printed and kept.
+
+mod control_plane;
+mod dns;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+    /// Where the JSON files go
+    #[arg(long, default_value = "benches/runs", global = true)]
+    runs: PathBuf,
+}
+
+#[derive(clap::Subcommand)]
+enum Subject {
+    /// Memory, start-up times, writes and reads per second of the API server (the default)
+    ControlPlane(control_plane::Arguments),
+    /// Queries per second, latencies, memory and changes of the cluster's DNS, beside CoreDNS
+    Dns(dns::Arguments),
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let subject =
+        arguments.subject.unwrap_or(Subject::ControlPlane(control_plane::Arguments::default()));
+    let report = match &subject {
+        Subject::ControlPlane(arguments) => control_plane::run(arguments)?,
+        Subject::Dns(arguments) => dns::run(arguments)?,
+    };
+    report.print();
+    report.write(&arguments.runs)
+}
