@@ -131,7 +131,8 @@ impl NameStore {
 
     /// For indices that are filled by hand.
     pub(crate) fn set_synced(&self) {
-        self.listed(u8::MAX);
+        self.missing.store(0, Ordering::Release);
+        self.synced.notify_waiters();
     }
 
     /// Watches until `stop`; the tasks belong to `tasks`.

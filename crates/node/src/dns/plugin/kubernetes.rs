@@ -409,8 +409,16 @@ fn write_addresses(
 /// SRV records, their targets uncompressed (RFC 2782), then the targets' addresses.
 fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_at: usize) {
     let weight = srv.weight();
-    let mut written: Vec<(usize, &[IpAddr])> = Vec::new();
+    let mut written: Vec<(usize, u16, &[IpAddr])> = Vec::new();
     for target in srv.targets() {
+        let addresses = target.host.addresses;
+        // A number that is open for two protocols makes one record.
+        let same = |(_, port, known): &(usize, u16, &[IpAddr])| {
+            *port == target.port && std::ptr::eq(*known, addresses)
+        };
+        if written.iter().any(same) {
+            continue;
+        }
         let data = reply.record(Section::Answer, owner, RecordType::SRV, ttl, |reply| {
             for number in [0, weight, target.port] {
                 reply.bytes(&number.to_be_bytes());
@@ -419,15 +427,15 @@ fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_a
             reply.copy_name(zone_at);
         });
         let Some(data) = data else { return };
-        // Targets come grouped: a second port of the same host repeats its addresses' slice.
-        let addresses = target.host.addresses;
-        if !written.iter().any(|(_, known)| std::ptr::eq(*known, addresses)) {
-            written.push((data + 6, addresses));
-        }
+        written.push((data + 6, target.port, addresses));
     }
-    for (target_at, addresses) in written {
-        for address in addresses {
-            if !reply.address(Section::Additional, target_at, ttl, *address) {
+    for (index, (target_at, _, addresses)) in written.iter().enumerate() {
+        // Another port of the same host has brought them.
+        if written[..index].iter().any(|(_, _, known)| std::ptr::eq(*known, *addresses)) {
+            continue;
+        }
+        for address in *addresses {
+            if !reply.address(Section::Additional, *target_at, ttl, *address) {
                 return;
             }
         }

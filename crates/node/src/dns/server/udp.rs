@@ -78,12 +78,13 @@ fn answer(
         }
         batch.reply(slot, start);
     }
-    batch.send(socket.as_fd());
     if let [route] = &routes.0[..] {
         // All of a batch leaves together, so one look at the clock is enough. Where zones share an
         // address, each answer is timed by itself.
         route.metrics.took(now.elapsed().as_secs_f64(), answered);
     }
+    // Last: whoever has an answer finds it counted.
+    batch.send(socket.as_fd());
 }
 
 struct Waiting {

@@ -46,6 +46,12 @@ const TABLE: &[Row] = &[
         "NXDOMAIN",
     ),
     row(
+        "2.3.2 one number for two protocols is one record",
+        "",
+        "names.default.svc SRV",
+        "NOERROR 0 50 53 names.default.svc.cluster.local",
+    ),
+    row(
         "2.3.3 PTR of a ClusterIP",
         "",
         "80.0.96.10.in-addr.arpa. PTR",
@@ -152,6 +158,11 @@ fn objects() -> (Vec<(&'static str, Value)>, Vec<(&'static str, &'static str, Va
             "ports": [{"name": "http", "port": 80}]}),
         ),
         ("v4", json!({"clusterIP": "10.96.0.4", "ports": [{"port": 80}]})),
+        (
+            "names",
+            json!({"clusterIP": "10.96.0.53", "ports": [{"name": "dns", "port": 53},
+                {"name": "dns-udp", "port": 53, "protocol": "UDP"}]}),
+        ),
         ("db", json!({"clusterIP": "None", "ports": ports})),
         ("six", json!({"clusterIP": "None", "ports": ports})),
         ("slow", json!({"clusterIP": "None", "ports": ports, "publishNotReadyAddresses": true})),
