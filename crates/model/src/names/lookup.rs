@@ -72,6 +72,13 @@ impl Names {
         }
     }
 
+    /// The namespace, as a label in wire form, of the pod at `address`; needs pods to be verified.
+    /// None when pods of several namespaces share it, as those on a node's own network do.
+    pub fn pod_namespace(&self, address: IpAddr) -> Option<&[u8]> {
+        let (first, rest) = self.by_pod.get(&address)?.as_slice().split_first()?;
+        rest.iter().all(|other| other == first).then_some(&**first)
+    }
+
     /// The names that `address` has, sorted: that of the Service whose virtual address it is, else
     /// those of the endpoints that have it.
     pub fn reverse(&self, address: IpAddr) -> impl Iterator<Item = PtrTarget<'_>> {

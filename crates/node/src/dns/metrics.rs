@@ -131,15 +131,27 @@ pub(crate) enum Author {
     Cache,
     Loop,
     Forward,
+    Template,
+    File,
+    Transfer,
+    Acl,
+    Any,
+    Ratelimit,
 }
 
-const AUTHORS: [(Author, &str); 6] = [
+const AUTHORS: [(Author, &str); 12] = [
     (Author::Nobody, ""),
     (Author::Hosts, "hosts"),
     (Author::Kubernetes, "kubernetes"),
     (Author::Cache, "cache"),
     (Author::Loop, "loop"),
     (Author::Forward, "forward"),
+    (Author::Template, "template"),
+    (Author::File, "file"),
+    (Author::Transfer, "transfer"),
+    (Author::Acl, "acl"),
+    (Author::Any, "any"),
+    (Author::Ratelimit, "ratelimit"),
 ];
 
 const RCODES: usize = 18;

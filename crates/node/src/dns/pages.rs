@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::config::Config;
+use super::generation::Generation;
 use super::metrics::{Count, Histogram, Text, ZoneMetrics};
 use super::plugin::cache::Cache;
 use super::plugin::forward::Forward;
-use super::runtime::{Generation, Shared};
+use super::runtime::Shared;
 use super::site::loopback_if_wildcard;
 
 /// The page `path` of the server at `address`, if that serves it.
@@ -25,7 +26,7 @@ pub(crate) fn page(
     };
     match path {
         "/health" if any(|roles| roles.health) => Some((StatusCode::OK, "OK".into())),
-        "/ready" if any(|roles| roles.ready) => Some(ready(&generation)),
+        "/ready" if any(|roles| roles.ready) => Some(ready(shared, &generation)),
         "/metrics" if any(|roles| roles.prometheus) => {
             Some((StatusCode::OK, metrics(shared, &generation)))
         }
@@ -76,7 +77,7 @@ impl Roles {
     pub(crate) fn of(config: &Config) -> Vec<Self> {
         let roles = config.sites.iter().map(|site| Self {
             health: site.health.map(|health| health.address),
-            ready: site.ready,
+            ready: site.ready.map(|ready| ready.address),
             prometheus: site.prometheus,
         });
         roles.collect()
@@ -89,10 +90,14 @@ impl Roles {
 }
 
 /// 200 once all plugins can answer, else 503 and the names of those that cannot.
-fn ready(generation: &Generation) -> (StatusCode, String) {
+fn ready(shared: &Shared, generation: &Generation) -> (StatusCode, String) {
     let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
     let waiting = stores.filter(|plugin| !plugin.store().is_synced()).count();
     match waiting {
+        // No new clients for one that is about to go.
+        _ if shared.leaving.load(Ordering::Relaxed) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "leaving".into())
+        }
         0 => (StatusCode::OK, "OK".into()),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "kubernetes".into()),
     }
@@ -114,10 +119,10 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     ZoneMetrics::write_all(&zones, &mut text);
     let sites = || generation.sites.iter().zip(&generation.servers);
     let caches: Vec<(&str, &Cache)> =
-        sites().filter_map(|(site, server)| Some((&**server, site.cache.as_ref()?))).collect();
+        sites().filter_map(|(site, server)| Some((&**server, site.cache.as_deref()?))).collect();
     Cache::write(&caches, &mut text);
     let forwards: Vec<&Forward> =
-        sites().flat_map(|(site, _)| &site.forward).map(|forward| &**forward).collect();
+        sites().flat_map(|(site, _)| site.forward.iter()).map(|forward| &**forward).collect();
     Forward::write(&forwards, &mut text);
     let name = "coredns_kubernetes_dns_programming_duration_seconds";
     text.head(name, "histogram", "From the change of a pod to its being answered.");
@@ -152,6 +157,14 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     for hosts in sites().filter_map(|(site, _)| site.hosts.as_ref()) {
         let labels = format!("hostsfile=\"{}\"", hosts.file().display());
         text.line("coredns_hosts_entries", &labels, hosts.entries());
+    }
+    let limits = sites().filter_map(|(site, server)| {
+        Some((server, site.front.as_ref()?.ratelimit.as_ref()?.limited.get()))
+    });
+    let name = "coredns_ratelimit_dropped_total";
+    text.head(name, "counter", "Queries beyond their client's share.");
+    for (server, limited) in limits {
+        text.line(name, &format!("server=\"{server}\""), limited);
     }
     text.head("coredns_plugin_enabled", "gauge", "Which plugins a zone has.");
     for (labels, plugin) in &generation.plugins {

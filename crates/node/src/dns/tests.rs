@@ -1,6 +1,9 @@
 //! The server on loopback sockets, asked with messages that the `domain` crate builds and reads.
 
+mod answers;
 mod cluster;
+mod corefiles;
+mod encrypted;
 mod forwarding;
 mod fuzz;
 pub(super) mod harness;
@@ -8,4 +11,7 @@ mod peer;
 mod protocol;
 mod reloading;
 mod scenarios;
+mod slow;
 mod specification;
+mod upstreams;
+mod zones;

@@ -7,7 +7,7 @@ use portolan_model::names::{
     Addresses, Answer, HostLabel, NameOptions, Names, PodMode, RecordType, Srv, from_reverse,
 };
 
-use super::super::config::{fallthrough, zones_or_block};
+use super::super::config::{Key, fallthrough, zones_or_block};
 use super::super::corefile::{CorefileError, Directive, DirectiveOption};
 use super::super::wire::{HEADER, Query, Rcode, Reply, Section};
 use super::super::zone::{Fallthrough, Zone, longest};
@@ -37,7 +37,7 @@ pub(crate) struct KubernetesConfig {
 }
 
 impl KubernetesConfig {
-    pub(crate) fn read(directive: &Directive, keys: &[(Zone, u16)]) -> Result<Self, CorefileError> {
+    pub(crate) fn read(directive: &Directive, keys: &[Key]) -> Result<Self, CorefileError> {
         let zones = zones_or_block(directive, &directive.args, keys)?;
         if zones.iter().all(Zone::is_reverse) {
             return Err(
@@ -241,6 +241,12 @@ impl Kubernetes {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The zone that `name` is in, and the namespace, a label, of the pod at `address`.
+    pub(crate) fn client(&self, name: &[u8], address: IpAddr) -> Option<(&Zone, Vec<u8>)> {
+        let zone = longest(&self.config.zones, name)?;
+        Some((zone, self.store.names().pod_namespace(address)?.to_vec()))
     }
 
     pub(crate) fn ttl(&self) -> u32 {

@@ -175,7 +175,7 @@ fn mutated_corefiles_are_read_or_refused() {
 fn mutated_replies_are_passed_on_whole_or_not_at_all() {
     let asked = query("www.example.org", Rtype::A, 1232);
     let asked = Query::parse(&asked, Transport::Udp).expect("a query");
-    let question = upstream::question(&asked, 77);
+    let question = upstream::question(&asked, 77, &[]);
     let mut reply = question.clone();
     reply[2] |= 0x80;
     reply[7] = 3;

@@ -118,8 +118,18 @@ fn pages_say_how_it_is() {
     assert_eq!(get(page, "/nope").0, 404);
     ask(server.address, "web.default.svc.cluster.local", Rtype::A);
     ask(server.address, "nope.default.svc.cluster.local", Rtype::AAAA);
-    let (status, metrics) = get(page, "/metrics");
-    assert_eq!(status, 200);
+    // Durations are counted once the answer is out.
+    let begun = Instant::now();
+    let metrics = loop {
+        let (status, metrics) = get(page, "/metrics");
+        assert_eq!(status, 200);
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("coredns_dns_request_duration_seconds_count") && line.ends_with(" 2")
+        });
+        if counted || begun.elapsed() > Duration::from_secs(10) {
+            break metrics;
+        }
+    };
     let at = "server=\"dns://:53\",zone=\".\",view=\"\"";
     for line in [
         format!("coredns_dns_requests_total{{{at},proto=\"udp\",family=\"1\",type=\"A\"}} 1"),
