@@ -5,9 +5,9 @@
 //! the client goes on.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use portolan_linux::conntrack::{self, Flow};
+use portolan_linux::conntrack::{self, Flow, Tuple};
 use portolan_linux::netlink::{NetlinkError, Socket};
 use portolan_model::desired::candidates;
 use portolan_model::frontend::{Action, Family, Frontend, FrontendAddress, FrontendKey};
@@ -27,12 +27,7 @@ pub(super) fn sweep(
     desired: &Desired,
     changes: Option<&Changes>,
 ) -> Result<usize, NetlinkError> {
-    let removed: BTreeSet<FrontendKey> = changes
-        .into_iter()
-        .flat_map(|changes| &changes.frontends)
-        .filter(|(_, change)| change.after.is_none())
-        .map(|(key, _)| *key)
-        .collect();
+    let removed = removed(changes);
     let mut socket = Socket::netfilter()?;
     let mut deleted = 0;
     for family in &desired.view.families {
@@ -47,6 +42,42 @@ pub(super) fn sweep(
         }
     }
     Ok(deleted)
+}
+
+/// The frontends that changes took away.
+pub(super) fn removed(changes: Option<&Changes>) -> BTreeSet<FrontendKey> {
+    changes
+        .into_iter()
+        .flat_map(|changes| &changes.frontends)
+        .filter(|(_, change)| change.after.is_none())
+        .map(|(key, _)| *key)
+        .collect()
+}
+
+/// The same question about a UDP socket that dialled a frontend and was handed a backend.
+pub(super) fn is_stale_socket(
+    snapshot: &Snapshot,
+    desired: &Desired,
+    removed: &BTreeSet<FrontendKey>,
+    dialled: SocketAddr,
+    backend: SocketAddr,
+) -> bool {
+    // Seen from the wire, a translation like any other.
+    let tuple = |source: SocketAddr, destination: SocketAddr| Tuple {
+        source: source.ip(),
+        destination: destination.ip(),
+        source_port: source.port(),
+        destination_port: destination.port(),
+    };
+    let nobody = SocketAddr::new(dialled.ip(), 0);
+    let flow = Flow {
+        protocol: Protocol::Udp.number(),
+        original: tuple(nobody, dialled),
+        reply: tuple(backend, nobody),
+        zone: 0,
+        destination_nat: true,
+    };
+    is_stale(snapshot, desired, removed, &flow)
 }
 
 fn is_stale(

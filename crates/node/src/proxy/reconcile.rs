@@ -70,8 +70,8 @@ pub async fn run(
     config: ProxyConfig,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let mode = config.mode.clone();
-    let datapath = spawn_blocking(move || datapath::open(&mode)).await??;
+    let (mode, host) = (config.mode.clone(), config.host.clone());
+    let datapath = spawn_blocking(move || datapath::open(&mode, &host)).await??;
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::default());
     let mut servers = serve(&config, datapath.mode(), &metrics, &health)?;
@@ -90,6 +90,7 @@ pub async fn run(
     let mut triggers: Vec<Timestamp> = Vec::new();
     let mut drift = interval(config.drift_period);
     drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut others_cleared = false;
     let mut retry = FIRST_RETRY;
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
@@ -136,6 +137,17 @@ pub async fn run(
                 retry_at = None;
                 health.updated(now);
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
+                if !std::mem::replace(&mut others_cleared, true) {
+                    // Only now: until this pass the mode before has served.
+                    let (mode, host) = (work.datapath.mode(), config.host.clone());
+                    let cleared = spawn_blocking(move || datapath::clear(Some(mode), &host));
+                    if let Err(error) = cleared.await? {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "something of an earlier mode stays; portolan proxy --cleanup removes all modes"
+                        );
+                    }
+                }
                 if pass.health_checks {
                     checks.update(&work.desired.health_checks(), &health);
                 }
@@ -199,13 +211,26 @@ fn pass(mut work: Work) -> (Work, Pass) {
         Applied { mended, ..applied }
     });
     if result.is_ok() && (full || conntrack::concerns(&changes)) {
-        forget_udp(&work, (!full).then_some(&changes));
+        forget_udp(&mut work, (!full).then_some(&changes));
     }
     (work, Pass { result: result.map(Some), full, health_checks })
 }
 
-fn forget_udp(work: &Work, changes: Option<&Changes>) {
+fn forget_udp(work: &mut Work, changes: Option<&Changes>) {
     let start = Instant::now();
+    let Work { snapshot, desired, datapath, .. } = work;
+    let removed = conntrack::removed(changes);
+    let ended = datapath.end_stale(&mut |dialled, backend| {
+        conntrack::is_stale_socket(snapshot, desired, &removed, dialled, backend)
+    });
+    match ended {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "UDP sockets were told that their endpoint is gone"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "clients may go on sending UDP to endpoints that are gone",
+        ),
+    }
     match conntrack::sweep(&work.snapshot, &work.desired, changes) {
         Ok(deleted) => {
             work.metrics.conntrack_deleted.inc_by(deleted as u64);
