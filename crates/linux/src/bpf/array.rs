@@ -72,7 +72,8 @@ impl SharedArray {
     }
 
     fn at(&self, index: u32, offset: usize, size: usize) -> NonNull<u8> {
-        let inside = index < self.len() && offset + size <= self.stride && offset % size == 0;
+        let inside =
+            index < self.len() && offset + size <= self.stride && offset.is_multiple_of(size);
         assert!(inside, "element {index} of an array of {}", self.len());
         // SAFETY: just checked to lie within the mapping, which is `stride * len` bytes at least.
         unsafe { self.start.add(index as usize * self.stride + offset) }

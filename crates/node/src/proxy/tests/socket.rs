@@ -283,7 +283,8 @@ fn meddling_with_programs_and_maps_is_noticed_and_mended() {
         entries.iter().find(|(key, _)| v4(key).to_string() == wanted).unwrap().0.to_vec()
     };
     let zeroes = |map: &Map| vec![0; map.shape().value];
-    let meddlers: [(&str, &dyn Fn(&Lab)); 6] = [
+    type Meddler<'m> = (&'m str, &'m dyn Fn(&Lab));
+    let meddlers: [Meddler<'_>; 6] = [
         ("a frontend deleted", &|lab| map(lab, "frontends").delete(&key(lab)).unwrap()),
         ("a frontend led astray", &|lab| {
             let frontends = map(lab, "frontends");

@@ -101,11 +101,11 @@ impl Pins {
     pub(super) fn live(&self) -> Option<Generation> {
         let running = self.running();
         let ours = self.generations().into_iter().filter(|(_, found, _)| *found == digest());
-        let mut all = ours.filter_map(|(path, ..)| {
+        let mut all = ours.map(|(path, ..)| {
             let id = |name| Program::open(program_path(&path, name)).ok()?.id().ok();
             let programs: BTreeMap<_, _> =
                 HOOKS.iter().filter_map(|(name, _)| Some((*name, id(name)?))).collect();
-            Some(Generation { path, programs })
+            Generation { path, programs }
         });
         all.find(|generation| {
             let complete = HOOKS
