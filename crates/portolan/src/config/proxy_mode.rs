@@ -12,15 +12,16 @@ pub enum ProxyMode {
     /// The best that this machine and this build offer.
     #[default]
     Auto,
+    Ebpf,
     Nftables,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyModeError {
-    #[error("mode {0} has no datapath in this version yet; use nftables or auto")]
+    #[error("mode {0} has no datapath in this version yet; use ebpf, nftables or auto")]
     NotYet(String),
     #[error(
-        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which nftables and auto work in this version"
+        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which ebpf, nftables and auto work in this version"
     )]
     Unknown(String),
 }
@@ -32,10 +33,9 @@ impl FromStr for ProxyMode {
         match text {
             // kube-proxy's configuration file leaves the mode empty for the platform's default.
             "" | "auto" => Ok(ProxyMode::Auto),
+            "ebpf" => Ok(ProxyMode::Ebpf),
             "nftables" => Ok(ProxyMode::Nftables),
-            "ebpf" | "iptables" | "ipvs" | "userspace" => {
-                Err(ProxyModeError::NotYet(text.to_owned()))
-            }
+            "iptables" | "ipvs" | "userspace" => Err(ProxyModeError::NotYet(text.to_owned())),
             other => Err(ProxyModeError::Unknown(other.to_owned())),
         }
     }
@@ -45,6 +45,7 @@ impl fmt::Display for ProxyMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ProxyMode::Auto => "auto",
+            ProxyMode::Ebpf => "ebpf",
             ProxyMode::Nftables => "nftables",
         })
     }
@@ -57,11 +58,12 @@ mod tests {
     #[test]
     fn modes_to_come_say_so() {
         assert_eq!("auto".parse(), Ok(ProxyMode::Auto));
+        assert_eq!("ebpf".parse(), Ok(ProxyMode::Ebpf));
         assert_eq!("nftables".parse(), Ok(ProxyMode::Nftables));
         let error = "ipvs".parse::<ProxyMode>().expect_err("ipvs");
         assert_eq!(
             error.to_string(),
-            "mode ipvs has no datapath in this version yet; use nftables or auto"
+            "mode ipvs has no datapath in this version yet; use ebpf, nftables or auto"
         );
         assert!("nft".parse::<ProxyMode>().expect_err("nft").to_string().contains("no mode"));
     }

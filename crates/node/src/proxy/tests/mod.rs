@@ -6,6 +6,7 @@ mod lab;
 mod life;
 mod random;
 mod routes;
+mod socket;
 mod whole;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +17,28 @@ use portolan_model::object::*;
 use portolan_model::testing::Universe;
 use portolan_model::{Changes, Desired, Event, NodeView, Snapshot};
 
-use super::datapath::nftables::Nftables;
-use super::datapath::{Applied, Datapath, Scope};
+use super::datapath;
+use super::datapath::{Applied, Datapath, MODES, Scope};
 use lab::Lab;
+
+/// Makes a test of each story for each mode that this version has.
+macro_rules! in_every_mode {
+    ($($story:ident),* $(,)?) => {
+        mod nftables {
+            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("nftables")) })*
+        }
+        mod ebpf {
+            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("ebpf")) })*
+        }
+    };
+}
+use in_every_mode;
+
+#[test]
+fn every_mode_is_tested() {
+    let built: Vec<_> = MODES.iter().filter(|row| row.with.is_some()).map(|row| row.name).collect();
+    assert_eq!(built, ["ebpf", "nftables"], "the modes of in_every_mode!");
+}
 
 fn view() -> NodeView {
     NodeView {
@@ -37,14 +57,14 @@ struct Proxy<'l> {
     lab: &'l Lab,
     snapshot: Snapshot,
     desired: Desired,
-    datapath: Nftables,
+    datapath: Box<dyn Datapath>,
     /// What the first pass did.
     first: Applied,
 }
 
 impl<'l> Proxy<'l> {
     fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
-        let datapath = lab.node.run(|| Nftables::open().unwrap());
+        let datapath = lab.open();
         let mut snapshot = Snapshot::default();
         snapshot.set_service_ranges(Universe::service_ranges());
         let mut proxy = Self {
@@ -83,6 +103,12 @@ impl<'l> Proxy<'l> {
     /// Where the kernel differs from what it should hold.
     fn differences(&mut self) -> Vec<String> {
         self.datapath.observe().unwrap().differences(&self.desired)
+    }
+
+    /// What a stop and a start of the process is to the kernel.
+    fn restart(&mut self) -> Applied {
+        self.datapath = self.lab.open();
+        self.everything()
     }
 }
 
