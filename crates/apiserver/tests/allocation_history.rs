@@ -198,10 +198,10 @@ fn spec_of(a: u8, b: u8, c: u8) -> Value {
         1 => spec["ipFamilyPolicy"] = "RequireDualStack".into(),
         _ => {}
     }
-    if kind != "ClusterIP" && c % 3 == 0 {
+    if kind != "ClusterIP" && c.is_multiple_of(3) {
         spec["ports"][0]["nodePort"] = (30000 + i32::from(c / 3 % 20)).into();
     }
-    if kind == "LoadBalancer" && c % 2 == 0 {
+    if kind == "LoadBalancer" && c.is_multiple_of(2) {
         spec["externalTrafficPolicy"] = "Local".into();
     }
     spec

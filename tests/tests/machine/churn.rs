@@ -9,7 +9,7 @@ use portolan_linux::netns::NetNs;
 use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{NodeView, Snapshot, desired};
-use portolan_node::proxy::datapath;
+use portolan_node::proxy::datapath::{self, Host};
 use portolan_node::reflect;
 use portolan_tests::manifest::{deployment, service};
 use portolan_tests::wait::check;
@@ -118,8 +118,9 @@ fn differences(lab: &Lab, node: &str) -> Vec<String> {
         masquerade_egress: true,
     };
     let path = format!("/run/portolan/{}/netns/{node}", lab.name);
+    // Whole in mode `ebpf` too, beneath the sockets.
     let observed = NetNs::open(&path).expect("the node's namespace").run(|| {
-        let mut datapath = datapath::open("auto").expect("a datapath");
+        let mut datapath = datapath::open("nftables", &Host::default()).expect("a datapath");
         datapath.observe()
     });
     match observed.expect("the node's namespace") {

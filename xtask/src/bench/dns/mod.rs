@@ -34,8 +34,11 @@ pub(super) struct Arguments {
     portolan: Option<PathBuf>,
 }
 
-/// What is asked, and how a question of it reads.
-const LOADS: [(&str, fn(usize) -> String); 6] = [
+/// A load's name, and its n-th question.
+type Load = (&'static str, fn(usize) -> String);
+
+/// What is asked.
+const LOADS: [Load; 6] = [
     ("hits", |n| {
         let n = n * 7919 % 10_000;
         format!("s{n}.ns{}.svc.cluster.local A", n % 100)

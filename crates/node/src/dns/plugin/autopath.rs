@@ -142,10 +142,10 @@ pub(crate) fn alias(parts: &mut Parts, asked: &[u8]) {
 
 /// The domains of the last `search` line (resolv.conf(5)).
 fn search(text: &str) -> Vec<Vec<u8>> {
-    let lines = text.lines().filter_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         matches!(words.next(), Some("search" | "domain"))
             .then(|| words.filter_map(to_wire).filter(|domain| !domain.is_empty()).collect())
     });
-    lines.last().unwrap_or_default()
+    lines.next_back().unwrap_or_default()
 }

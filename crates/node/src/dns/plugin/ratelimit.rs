@@ -134,7 +134,7 @@ impl RateLimit {
         self.limited.increment();
         match transport {
             Transport::Tcp => Share::Refused,
-            Transport::Udp if bucket.over % 2 == 0 => Share::Truncated,
+            Transport::Udp if bucket.over.is_multiple_of(2) => Share::Truncated,
             Transport::Udp => Share::Nothing,
         }
     }

@@ -39,8 +39,11 @@ const OPTIONS: &[&str] = &[
     "labels tier=gold\n ttl 3600",
 ];
 
-/// Differences that the README argues: what the question must be like, and what both said.
-const ARGUED: &[(&str, fn(&Question, &Reply, &Reply) -> bool)] = &[
+/// What the question must be like, and what both said.
+type Argument = fn(&Question, &Reply, &Reply) -> bool;
+
+/// Differences that the README argues.
+const ARGUED: &[(&str, Argument)] = &[
     ("an alias is one for every type, and stays when it leads nowhere", |_, ours, theirs| {
         ours.answer.iter().any(|record| record.contains(" CNAME ")) && theirs.answer.is_empty()
     }),

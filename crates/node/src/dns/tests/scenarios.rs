@@ -149,7 +149,12 @@ const TABLE: &[Row] = &[
     ),
 ];
 
-fn objects() -> (Vec<(&'static str, Value)>, Vec<(&'static str, &'static str, Value)>) {
+/// A Service's name and `spec`.
+type Spec = (&'static str, Value);
+/// A slice's name, its Service, and its contents.
+type Slice = (&'static str, &'static str, Value);
+
+fn objects() -> (Vec<Spec>, Vec<Slice>) {
     let ports = json!([{"name": "sql", "port": 5432}]);
     let services = vec![
         (
