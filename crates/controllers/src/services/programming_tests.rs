@@ -52,7 +52,7 @@ fn a_change_is_programmed_when_every_ready_node_says_so() {
     programming.report("b", revisions(9, 50));
     assert!(programming.satisfied(&nodes).is_empty());
     programming.report("b", revisions(11, 50));
-    assert_eq!(programming.satisfied(&nodes), [key.clone()]);
+    assert_eq!(programming.satisfied(&nodes), std::slice::from_ref(&key));
     assert_eq!(reason(&mut programming, true, later), Some("Programmed"));
     assert!(programming.satisfied(&nodes).is_empty(), "it waits no longer");
 
@@ -69,7 +69,7 @@ fn a_change_is_programmed_when_every_ready_node_says_so() {
     programming.report("a", revisions(11, 61));
     // The dead node is found out, and no longer waited for.
     let nodes = [node("a", true), node("b", false)];
-    assert_eq!(programming.satisfied(&nodes), [key.clone()]);
+    assert_eq!(programming.satisfied(&nodes), std::slice::from_ref(&key));
     let (say, _) = programming.decide(&key, &nodes, true, again);
     assert_eq!(said(say).unwrap().1, "Programmed");
 }
