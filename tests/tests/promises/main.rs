@@ -1,6 +1,7 @@
 //! Every promise of Portolan, tested in a lab with the real kubectl, real packets and real DNS
 //! questions. The test of promise 21 is named `promise_21_…`.
 
+mod api_proxy;
 mod endpoints;
 mod names;
 mod objects;
