@@ -2,6 +2,7 @@
 //! questions. The test of promise 21 is named `promise_21_…`.
 
 mod endpoints;
+mod modes;
 mod names;
 mod objects;
 mod packets;

@@ -21,15 +21,13 @@ pub use datapath::MODES;
 pub use explain::{ExplainError, Explanation, Query, explain};
 pub use reconcile::{Error, run};
 
-use datapath::{Datapath, ModeError};
+use datapath::ModeError;
 
 /// Removes everything that any mode of this proxy put into this network namespace.
 pub fn cleanup() -> Result<(), ModeError> {
     for row in MODES.iter() {
-        let Some(open) = row.open else { continue };
-        let wrap = |source| ModeError::Open { mode: row.name, source };
-        let mut datapath: Box<dyn Datapath> = open().map_err(wrap)?;
-        datapath.remove().map_err(wrap)?;
+        let Some(clear) = row.clear else { continue };
+        clear().map_err(|source| ModeError::Open { mode: row.name, source })?;
     }
     Ok(())
 }

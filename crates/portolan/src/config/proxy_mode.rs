@@ -13,14 +13,18 @@ pub enum ProxyMode {
     #[default]
     Auto,
     Nftables,
+    Iptables,
+    Userspace,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyModeError {
-    #[error("mode {0} has no datapath in this version yet; use nftables or auto")]
+    #[error(
+        "mode {0} has no datapath in this version yet; use nftables, iptables, userspace or auto"
+    )]
     NotYet(String),
     #[error(
-        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which nftables and auto work in this version"
+        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which nftables, iptables, userspace and auto work in this version"
     )]
     Unknown(String),
 }
@@ -33,9 +37,9 @@ impl FromStr for ProxyMode {
             // kube-proxy's configuration file leaves the mode empty for the platform's default.
             "" | "auto" => Ok(ProxyMode::Auto),
             "nftables" => Ok(ProxyMode::Nftables),
-            "ebpf" | "iptables" | "ipvs" | "userspace" => {
-                Err(ProxyModeError::NotYet(text.to_owned()))
-            }
+            "iptables" => Ok(ProxyMode::Iptables),
+            "userspace" => Ok(ProxyMode::Userspace),
+            "ebpf" | "ipvs" => Err(ProxyModeError::NotYet(text.to_owned())),
             other => Err(ProxyModeError::Unknown(other.to_owned())),
         }
     }
@@ -46,6 +50,8 @@ impl fmt::Display for ProxyMode {
         f.write_str(match self {
             ProxyMode::Auto => "auto",
             ProxyMode::Nftables => "nftables",
+            ProxyMode::Iptables => "iptables",
+            ProxyMode::Userspace => "userspace",
         })
     }
 }
@@ -58,10 +64,12 @@ mod tests {
     fn modes_to_come_say_so() {
         assert_eq!("auto".parse(), Ok(ProxyMode::Auto));
         assert_eq!("nftables".parse(), Ok(ProxyMode::Nftables));
+        assert_eq!("iptables".parse(), Ok(ProxyMode::Iptables));
+        assert_eq!("userspace".parse(), Ok(ProxyMode::Userspace));
         let error = "ipvs".parse::<ProxyMode>().expect_err("ipvs");
         assert_eq!(
             error.to_string(),
-            "mode ipvs has no datapath in this version yet; use nftables or auto"
+            "mode ipvs has no datapath in this version yet; use nftables, iptables, userspace or auto"
         );
         assert!("nft".parse::<ProxyMode>().expect_err("nft").to_string().contains("no mode"));
     }

@@ -3,8 +3,10 @@
 //! One folder each; one row in [`MODES`] registers it. The flag's values, the order of `auto` and
 //! the metrics' labels come from that table.
 
+pub mod iptables;
 pub mod nftables;
 mod observed;
+pub mod userspace;
 
 use std::time::Duration;
 
@@ -38,6 +40,12 @@ pub enum ApplyError {
     Rules(#[from] portolan_linux::nftables::NftError),
     #[error("cannot write to the kernel's tables")]
     Netlink(#[from] portolan_linux::netlink::NetlinkError),
+    #[error(transparent)]
+    Iptables(#[from] portolan_linux::iptables::RestoreError),
+    #[error("cannot start the threads that relay")]
+    Relays(#[source] std::io::Error),
+    #[error("cannot use this network namespace")]
+    Namespace(#[from] portolan_linux::Failed),
     #[error("too many different numbers of endpoints: {0} does not fit any more")]
     TooManySizes(u32),
     #[error("too many Services for one node: no pool number is left")]
@@ -83,6 +91,10 @@ pub trait Datapath: Send {
 /// Opens a datapath in the network namespace of the calling thread.
 pub type Open = fn() -> Result<Box<dyn Datapath>, ApplyError>;
 
+/// Removes what a mode put into the network namespace of the calling thread, whether or not it
+/// could be opened here.
+pub type Clear = fn() -> Result<(), ApplyError>;
+
 /// One row of the table of modes.
 #[derive(Clone, Copy, Debug)]
 pub struct ModeRow {
@@ -91,19 +103,36 @@ pub struct ModeRow {
     pub summary: &'static str,
     /// `None`: not part of this version.
     pub open: Option<Open>,
+    pub clear: Option<Clear>,
 }
 
 /// All modes, in the order in which `auto` tries them.
 pub const MODES: [ModeRow; 5] = [
-    ModeRow { name: "ebpf", summary: "socket-level rewriting, with nftables beneath", open: None },
+    ModeRow {
+        name: "ebpf",
+        summary: "socket-level rewriting, with nftables beneath",
+        open: None,
+        clear: None,
+    },
     ModeRow {
         name: "nftables",
         summary: "a handful of maps, written through netlink",
         open: Some(|| Ok(Box::new(nftables::Nftables::open()?))),
+        clear: Some(|| nftables::Nftables::open()?.remove()),
     },
-    ModeRow { name: "iptables", summary: "kube-proxy's classic chains", open: None },
-    ModeRow { name: "ipvs", summary: "the kernel's virtual servers", open: None },
-    ModeRow { name: "userspace", summary: "relaying in the program itself", open: None },
+    ModeRow {
+        name: "iptables",
+        summary: "kube-proxy's classic chains",
+        open: Some(|| Ok(Box::new(iptables::Iptables::open()?))),
+        clear: Some(iptables::Iptables::clear),
+    },
+    ModeRow { name: "ipvs", summary: "the kernel's virtual servers", open: None, clear: None },
+    ModeRow {
+        name: "userspace",
+        summary: "relaying in the program itself",
+        open: Some(|| Ok(Box::new(userspace::Userspace::open()?))),
+        clear: Some(userspace::Userspace::clear),
+    },
 ];
 
 /// A mode that cannot be had.
@@ -111,7 +140,9 @@ pub const MODES: [ModeRow; 5] = [
 pub enum ModeError {
     #[error("there is no proxy mode {0:?}; modes: auto, {list}", list = MODES.map(|mode| mode.name).join(", "))]
     Unknown(String),
-    #[error("proxy mode {0:?} is not part of this version; use nftables or auto")]
+    #[error(
+        "proxy mode {0:?} is not part of this version; use nftables, iptables, userspace or auto"
+    )]
     Absent(String),
     #[error("proxy mode {mode:?} does not work on this host")]
     Open {

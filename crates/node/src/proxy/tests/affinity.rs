@@ -34,7 +34,7 @@ fn a_client_keeps_its_pod_until_the_pod_goes() {
         assert_eq!(server(&lab, "10.244.0.3"), first);
     }
     // A new process takes over: the client stays.
-    let datapath = lab.node.run(|| Nftables::open().unwrap());
+    let datapath = nftables(&lab);
     proxy.datapath = datapath;
     assert_eq!(proxy.everything().writes, 0, "adopted as it is");
     assert_eq!(server(&lab, "10.244.0.3"), first);

@@ -1,10 +1,12 @@
 //! Real packets in network namespaces, against the model's oracle.
 
 mod affinity;
+mod classic;
 mod connections;
 mod lab;
 mod life;
 mod random;
+mod relays;
 mod routes;
 mod whole;
 
@@ -37,14 +39,22 @@ struct Proxy<'l> {
     lab: &'l Lab,
     snapshot: Snapshot,
     desired: Desired,
-    datapath: Nftables,
+    datapath: Box<dyn Datapath>,
     /// What the first pass did.
     first: Applied,
 }
 
 impl<'l> Proxy<'l> {
     fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
-        let datapath = lab.node.run(|| Nftables::open().unwrap());
+        Self::start_on(lab, nftables(lab), view, events)
+    }
+
+    fn start_on(
+        lab: &'l Lab,
+        datapath: Box<dyn Datapath>,
+        view: NodeView,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Self {
         let mut snapshot = Snapshot::default();
         snapshot.set_service_ranges(Universe::service_ranges());
         let mut proxy = Self {
@@ -84,6 +94,10 @@ impl<'l> Proxy<'l> {
     fn differences(&mut self) -> Vec<String> {
         self.datapath.observe().unwrap().differences(&self.desired)
     }
+}
+
+fn nftables(lab: &Lab) -> Box<dyn Datapath> {
+    lab.node.run(|| -> Box<dyn Datapath> { Box::new(Nftables::open().unwrap()) })
 }
 
 /// The Service `blue`: 10.96.0.9:80 and fd00:10:96::9, TCP and UDP, node port 30002.

@@ -46,7 +46,7 @@ fn after_every_event_the_kernel_is_what_the_oracle_says() {
             packets += packets_agree(&lab, &proxy, &mut dice, &format!("seed {seed}, {left} left"));
         }
         if dice.once_in(30) {
-            proxy.datapath = lab.node.run(|| Nftables::open().unwrap());
+            proxy.datapath = nftables(&lab);
             proxy.everything();
             assert_eq!(proxy.differences(), [""; 0], "seed {seed}, {left} events left, restarted");
         }
@@ -55,7 +55,7 @@ fn after_every_event_the_kernel_is_what_the_oracle_says() {
 }
 
 /// Sends a packet to some of the frontends; returns how many were compared.
-fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, context: &str) -> usize {
+pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, context: &str) -> usize {
     let mut frontends: Vec<_> = proxy.desired.frontends().map(|(key, _)| *key).collect();
     // There is no SCTP socket to dial with in every kernel.
     frontends.retain(|key| key.protocol != Protocol::Sctp);
