@@ -61,6 +61,12 @@ impl Lab {
             .args(["lab", "up", "--name", &name, "--kubeconfig"])
             .arg(&kubeconfig)
             .args(&options.arguments);
+        // The same promises hold in every mode.
+        if let Some(mode) = std::env::var_os("PORTOLAN_TESTS_PROXY_MODE")
+            && !options.arguments.iter().any(|argument| argument.starts_with("--proxy-mode"))
+        {
+            command.arg("--proxy-mode").arg(mode);
+        }
         let up = Outcome::of(&mut command, None, COMMAND_LIMIT);
         let lab = Self { name, kubeconfig, environment, up, scratch, guard };
         if !lab.up.succeeded() {

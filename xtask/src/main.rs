@@ -1,8 +1,9 @@
-//! What `./x` hands over to: `cargo xtask demo | test | bench | lint`.
+//! What `./x` hands over to: `cargo xtask demo | test | bench | bpf | lint`.
 
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod bpf;
 mod cargo;
 mod check;
 mod demo;
@@ -21,6 +22,8 @@ enum Task {
     Test(check::TestArguments),
     /// Memory, start-up times, writes and reads per second
     Bench(bench::Arguments),
+    /// Rebuild the BPF object from its sources, byte for byte; needs Debian 12's clang
+    Bpf(bpf::Arguments),
     /// Formatting, lints, house rules, and cargo-deny where it is installed
     Lint,
 }
@@ -30,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => check::test(&arguments),
         Task::Bench(arguments) => bench::run(arguments),
+        Task::Bpf(arguments) => bpf::run(&arguments),
         Task::Lint => check::lint(),
     }
 }

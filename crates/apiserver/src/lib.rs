@@ -5,6 +5,7 @@
 //! table in [`resource`]; this crate's other modules know verbs, not kinds, with the exceptions
 //! that Kubernetes itself makes (namespaces, pods, service accounts).
 
+pub mod admission;
 pub mod apply;
 pub mod auth;
 mod body;

@@ -15,6 +15,7 @@ use http::{Request, Response};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::admission::Plugins;
 use crate::auth::token::{Signer, StaticTokens};
 use crate::auth::{Attributes, Authenticator, Identity, Refused, TokenError, policy};
 use crate::body::{Body, BoxError};
@@ -53,6 +54,7 @@ pub struct Config {
     /// The endpoint of the Service `default/kubernetes`; without it that Service is not made.
     pub advertise: Option<SocketAddr>,
     pub authorization: AuthorizationMode,
+    pub admission: Plugins,
     /// The DNS domain of the cluster.
     pub cluster_domain: String,
     /// Signs the tokens of service accounts; without it a key is made that ends with the process.
@@ -75,6 +77,7 @@ impl Default for Config {
             },
             advertise: None,
             authorization: AuthorizationMode::default(),
+            admission: Plugins::default(),
             cluster_domain: "cluster.local".to_owned(),
             service_account_key: None,
             kubelet: None,

@@ -270,6 +270,11 @@ impl ApiError {
         )
     }
 
+    /// What kube-apiserver answers where it has no better word: 500 without a reason.
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
     pub(crate) fn service_unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
@@ -282,9 +287,11 @@ impl ApiError {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code.as_u16(),
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(proceed) = &self.proceed {
             status["metadata"]["continue"] = proceed.as_str().into();
         }

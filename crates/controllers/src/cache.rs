@@ -100,6 +100,8 @@ struct State<K> {
     assumed: BTreeMap<u64, Key>,
     /// Objects that we removed ahead of the watch, which has yet to tell of it: as it knew them.
     removed: HashMap<Key, Arc<K>>,
+    /// The highest resource version that the watch brought.
+    reached: u64,
     /// While a list is under way: what it has brought so far, and the versions assumed meanwhile.
     listing: Option<(HashSet<Key>, HashSet<u64>)>,
 }
@@ -121,7 +123,8 @@ impl<K> fmt::Debug for Cache<K> {
     }
 }
 
-fn version(meta: &ObjectMeta) -> u64 {
+/// An object's resource version as a number.
+pub(crate) fn version(meta: &ObjectMeta) -> u64 {
     meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
@@ -134,6 +137,7 @@ impl<K: Resource + 'static> Cache<K> {
                 groups: HashMap::new(),
                 assumed: BTreeMap::new(),
                 removed: HashMap::new(),
+                reached: 0,
                 listing: None,
             }),
             handlers: RwLock::new(Vec::new()),
@@ -194,6 +198,11 @@ impl<K: Resource + 'static> Cache<K> {
             .filter_map(|key| state.objects.get(key))
             .map(|e| e.object.clone())
             .collect()
+    }
+
+    /// The highest resource version that the watch brought, that of deletions included.
+    pub fn reached(&self) -> u64 {
+        self.state.read().reached
     }
 
     /// Whether the first list is complete.
@@ -275,6 +284,7 @@ impl<K: Resource + 'static> Cache<K> {
         let revision = version(object.meta());
         let object = Arc::new(object);
         let mut state = self.state.write();
+        state.reached = state.reached.max(revision);
         let ghosts = if ordered { state.disproved(self.index, revision, &key) } else { Vec::new() };
         let (old, new) = match state.objects.get_mut(&key) {
             Some(entry) if version(entry.object.meta()) > revision => {
@@ -320,6 +330,7 @@ impl<K: Resource + 'static> Cache<K> {
         let key = Key::of(object.meta());
         let revision = version(object.meta());
         let mut state = self.state.write();
+        state.reached = state.reached.max(revision);
         let ghosts = state.disproved(self.index, revision, &key);
         let same =
             state.objects.get(&key).is_some_and(|e| e.object.meta().uid == object.meta().uid);

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod scheduler;
 pub mod selector;
 pub mod service_cidrs;
+pub mod services;
 pub mod taints;
 pub mod workloads;
 
@@ -86,6 +87,7 @@ async fn control(client: Client, config: Config, shutdown: CancellationToken) ->
         Box::pin(endpoints::publish::endpoints(&ctx)),
         Box::pin(endpoints::publish::endpoint_slices(&ctx)),
         Box::pin(endpoints::mirroring::run(&ctx)),
+        Box::pin(services::run(&ctx)),
         Box::pin(workloads::replicas::run::<ReplicaSet>(&ctx)),
         Box::pin(workloads::replicas::run::<ReplicationController>(&ctx)),
         Box::pin(workloads::deployment::run(&ctx)),

@@ -33,6 +33,13 @@ pub fn root() -> Attempt<PathBuf> {
         })
 }
 
+/// Whether the directory is a cgroup of version 2.
+pub fn is_cgroup2(path: impl AsRef<Path>) -> bool {
+    /// `CGROUP2_SUPER_MAGIC`.
+    const MAGIC: u32 = 0x6367_7270;
+    rustix::fs::statfs(path.as_ref()).is_ok_and(|found| found.f_type as u32 == MAGIC)
+}
+
 impl Cgroup {
     /// Makes the group `path`, relative to the [`root`], with its parents; it may exist.
     pub fn create(path: impl AsRef<Path>) -> Attempt<Self> {
@@ -84,6 +91,24 @@ impl Cgroup {
         let mut found = self.processes()?;
         for child in self.children()? {
             found.extend(child.all_processes()?);
+        }
+        Ok(found)
+    }
+
+    /// The threads in this group and all groups below, threaded ones too.
+    pub fn all_threads(&self) -> Attempt<Vec<u32>> {
+        let mut found: Vec<u32> = match fs::read_to_string(self.path.join("cgroup.threads")) {
+            Ok(text) => text.lines().filter_map(|l| l.parse().ok()).collect(),
+            Err(e) if gone(&e) => Vec::new(),
+            Err(e) => {
+                return Err(Failed::new(
+                    format!("list threads of cgroup {}", self.path.display()),
+                    e,
+                ));
+            }
+        };
+        for child in self.children()? {
+            found.extend(child.all_threads()?);
         }
         Ok(found)
     }

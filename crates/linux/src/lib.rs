@@ -4,6 +4,7 @@
 //! is sound. It knows nothing of Services, pods or nodes: namespaces, links, routes, mounts,
 //! cgroups and processes only.
 
+pub mod bpf;
 pub mod cgroup;
 pub mod conntrack;
 pub mod datagram;
@@ -22,6 +23,7 @@ pub mod process;
 pub mod pty;
 pub mod route;
 pub mod rtnl;
+pub mod sock_diag;
 pub mod sysctl;
 pub mod watch;
 

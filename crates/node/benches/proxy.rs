@@ -1,11 +1,14 @@
-//! How long the kernel takes to follow: full passes and single changes at scale, in a network
-//! namespace of its own. Run as root: `cargo bench -p portolan-node --bench proxy [SERVICES ENDPOINTS]`.
+//! How long the kernel takes to follow: full passes and single changes at scale, for every mode, in
+//! a network namespace of its own. Run as root:
+//! `cargo bench -p portolan-node --bench proxy -- [MODE…] [SERVICES ENDPOINTS]`.
 
 #![allow(clippy::print_stdout)]
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use portolan_linux::cgroup::Cgroup;
+use portolan_linux::mount;
 use portolan_linux::netns::{self, NetNs};
 use portolan_model::frontend::Family;
 use portolan_model::object::{
@@ -13,8 +16,7 @@ use portolan_model::object::{
     ServicePort, ServiceType,
 };
 use portolan_model::{Desired, Event, NodeView, Snapshot};
-use portolan_node::proxy::datapath::nftables::Nftables;
-use portolan_node::proxy::datapath::{Datapath, Scope};
+use portolan_node::proxy::datapath::{self, Applied, Host, MODES, Scope};
 
 fn main() {
     let numbers: Vec<u32> = std::env::args().filter_map(|text| text.parse().ok()).collect();
@@ -23,13 +25,35 @@ fn main() {
         _ => vec![(5_000, 50), (10_000, 10), (45_000, 1)],
     };
     let dir = tempfile::tempdir().expect("a temporary directory");
-    for (services, endpoints) in sizes {
-        let path = dir.path().join(format!("{services}x{endpoints}"));
-        let ns = NetNs::create(&path).expect("root makes network namespaces");
-        ns.run(|| measure(services, endpoints)).expect("to enter the namespace");
-        drop(ns);
-        netns::remove(&path).expect("to remove the namespace");
+    let cgroup = Cgroup::create(format!("portolan-bench-{}", std::process::id()))
+        .expect("root makes cgroups");
+    let asked: Vec<_> = std::env::args().collect();
+    let built: Vec<_> = MODES.iter().filter(|row| row.with.is_some()).map(|row| row.name).collect();
+    let chosen: Vec<_> =
+        built.iter().filter(|mode| asked.iter().any(|word| word == *mode)).collect();
+    let modes = if chosen.is_empty() { built.iter().collect() } else { chosen };
+    for mode in modes {
+        for (services, endpoints) in &sizes {
+            let path = dir.path().join(format!("{mode}-{services}x{endpoints}"));
+            let bpf = dir.path().join(format!("{mode}-{services}x{endpoints}-bpf"));
+            let host = Host { cgroup: Some(cgroup.path().to_owned()), bpf: Some(bpf.clone()) };
+            let ns = NetNs::create(&path).expect("root makes network namespaces");
+            ns.run(|| measure(mode, &host, *services, *endpoints)).expect("to enter the namespace");
+            drop(ns);
+            mount::detach_below(&bpf).expect("to unmount the BPF file system");
+            netns::remove(&path).expect("to remove the namespace");
+        }
     }
+    cgroup.remove().expect("to remove the cgroup");
+}
+
+/// Where there are two layers, what each took.
+fn layers(applied: &Applied) -> String {
+    if applied.beneath.is_zero() {
+        return String::new();
+    }
+    let own = applied.took.saturating_sub(applied.beneath);
+    format!("   {own:.1?} at the socket, {:.1?} beneath", applied.beneath)
 }
 
 fn service(number: u32) -> Service {
@@ -105,8 +129,8 @@ fn median(mut times: Vec<Duration>) -> String {
     format!("{:.1?} [{low:.1?} {high:.1?}]", times[times.len() / 2])
 }
 
-fn measure(services: u32, endpoints: u32) {
-    println!("{services} Services x {endpoints} endpoints");
+fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) {
+    println!("{mode}: {services} Services x {endpoints} endpoints");
     let mut snapshot = Snapshot::default();
     timed("objects to snapshot", || {
         snapshot.apply(Event::Node(Node {
@@ -129,7 +153,7 @@ fn measure(services: u32, endpoints: u32) {
         ..NodeView::default()
     };
     let mut desired = Desired::new(view.clone());
-    let mut datapath = Nftables::open().expect("nftables");
+    let mut datapath = datapath::open(mode, host).expect("the mode");
     let start = Instant::now();
     timed("snapshot to desired", || {
         let dirty = snapshot.take_dirty();
@@ -139,21 +163,27 @@ fn measure(services: u32, endpoints: u32) {
         datapath.apply(&desired, Scope::Everything).expect("to write")
     });
     println!(
-        "  = full sync, snapshot to kernel            {:>10.1?}   {} entries",
+        "  = full sync, snapshot to kernel            {:>10.1?}   {} entries{}",
         start.elapsed(),
-        applied.writes
+        applied.writes,
+        layers(&applied)
     );
     let mut change = |what: &str, events: &dyn Fn(u32) -> Vec<Event>| {
+        let mut own = Vec::new();
         let times = (1..102).map(|step| {
             let events = events(step);
             let start = Instant::now();
             events.into_iter().for_each(|event| snapshot.apply(event));
             let dirty = snapshot.take_dirty();
             let changes = desired.update(&snapshot, &dirty);
-            datapath.apply(&desired, Scope::Changed(&changes)).expect("to write");
+            let applied = datapath.apply(&desired, Scope::Changed(&changes)).expect("to write");
+            own.extend((!applied.beneath.is_zero()).then(|| applied.took - applied.beneath));
             start.elapsed()
         });
         println!("  {what:<42} {}", median(times.collect()));
+        if !own.is_empty() {
+            println!("    of that at the socket                    {}", median(own));
+        }
     };
     change("one endpoint replaced", &|step| {
         vec![Event::EndpointSlice(slice(7, endpoints, step % 8))]
@@ -168,7 +198,7 @@ fn measure(services: u32, endpoints: u32) {
     timed("comparing everything with the kernel", || {
         datapath.apply(&desired, Scope::Everything).expect("to read")
     });
-    let mut next = Nftables::open().expect("nftables");
+    let mut next = datapath::open(mode, host).expect("the mode");
     let applied = timed("a restart adopting it", || {
         next.apply(&desired, Scope::Everything).expect("to read")
     });

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use ipnet::IpNet;
@@ -20,6 +22,8 @@ use kube::{Api, Client, Resource};
 use portolan_model::object::{EndpointSlice, Node, ObjectName, Service};
 use portolan_model::{Event, Snapshot};
 use serde::de::DeserializeOwned;
+
+use crate::reached::{Progress, Reached};
 
 /// What a consumer wants to hear of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,8 +100,13 @@ impl Heard {
     }
 }
 
-/// Watches the API server. The stream never ends; failures are retried with back-off.
-pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static, Update>> {
+/// Watches the API server. The stream never ends; failures are retried with back-off. `reached`
+/// follows what the stream has handed out.
+pub fn watch(
+    client: &Client,
+    interest: Interest,
+    reached: &Arc<Reached>,
+) -> SelectAll<BoxStream<'static, Update>> {
     let foreign = "!service.kubernetes.io/service-proxy-name";
     let routed = format!("!service.kubernetes.io/headless,{foreign}");
     let selector = |text: &str| {
@@ -112,6 +121,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
         Event::Service,
         Event::ServiceDeleted,
         Update::Services,
+        Some((reached.clone(), |reached| &reached.services)),
     ));
     all.push(follow(
         Api::<discovery::EndpointSlice>::all(client.clone()),
@@ -120,6 +130,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
         Event::EndpointSlice,
         Event::EndpointSliceDeleted,
         Update::EndpointSlices,
+        Some((reached.clone(), |reached| &reached.endpoint_slices)),
     ));
     if interest.nodes {
         all.push(follow(
@@ -129,6 +140,7 @@ pub fn watch(client: &Client, interest: Interest) -> SelectAll<BoxStream<'static
             Event::Node,
             |name| Event::NodeDeleted(name.name),
             Update::Nodes,
+            None,
         ));
     }
     if interest.service_ranges {
@@ -184,6 +196,23 @@ fn follow_ranges(api: Api<networking::ServiceCIDR>) -> BoxStream<'static, Update
         .boxed()
 }
 
+/// The progress that a watch keeps.
+type Keeps = Option<(Arc<Reached>, fn(&Reached) -> &Progress)>;
+
+/// How long an API server may take to say how new its objects are.
+const NEWEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// The newest resource version now. A list that begins after this has all changes up to here,
+/// also deletions, which leave no object with their version.
+async fn newest<K>(api: &Api<K>) -> Option<String>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let one = kube::api::ListParams::default().limit(1);
+    let list = tokio::time::timeout(NEWEST_LIMIT, api.list_metadata(&one)).await;
+    list.ok()?.ok()?.metadata.resource_version
+}
+
 fn follow<K, T: Send + 'static>(
     api: Api<K>,
     config: watcher::Config,
@@ -191,15 +220,32 @@ fn follow<K, T: Send + 'static>(
     changed: impl Fn(T) -> Event + Send + 'static,
     deleted: impl Fn(ObjectName) -> Event + Send + 'static,
     listed: impl Fn(Vec<T>) -> Update + Send + 'static,
+    keeps: Keeps,
 ) -> BoxStream<'static, Update>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default,
 {
     let mut listing = Vec::new();
-    watcher(api, config)
+    let asked = keeps.clone();
+    watcher(api.clone(), config)
         .default_backoff()
+        .then(move |event| {
+            // The watcher lists when it is asked for what comes after this.
+            let begins = matches!(event, Ok(watcher::Event::Init));
+            let asked = asked.clone().filter(|_| begins);
+            let api = api.clone();
+            async move {
+                if let Some((reached, of)) = asked {
+                    of(&reached).begin(newest(&api).await.as_deref());
+                }
+                event
+            }
+        })
         .filter_map(move |event| {
+            if let (Some((reached, of)), Ok(event)) = (&keeps, &event) {
+                note(of(reached), event);
+            }
             ready(match event {
                 Ok(watcher::Event::Apply(object)) => {
                     let (object, triggered) = trim(&object);
@@ -221,6 +267,19 @@ where
             })
         })
         .boxed()
+}
+
+fn note<K: Resource>(progress: &Progress, event: &watcher::Event<K>) {
+    match event {
+        watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
+            progress.event(object.meta().resource_version.as_deref());
+        }
+        watcher::Event::InitApply(object) => {
+            progress.listed(object.meta().resource_version.as_deref());
+        }
+        watcher::Event::InitDone => progress.end(),
+        watcher::Event::Init => {}
+    }
 }
 
 /// An error and what caused it, on one line.

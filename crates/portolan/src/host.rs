@@ -15,6 +15,7 @@ use portolan_linux::cgroup::{self, Cgroup};
 use portolan_linux::rtnl::Rtnl;
 use portolan_node::agent::{AgentConfig, KubeletTls};
 use portolan_node::proxy::ProxyConfig;
+use portolan_node::proxy::datapath::Host;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -224,7 +225,7 @@ pub fn cleanup(data_dir: &Path, run_dir: &Path) -> anyhow::Result<()> {
         .destroy(Duration::from_secs(10))
         .context("cannot end the pods")?;
     remove_routes().context("cannot remove the routes to pods")?;
-    portolan_node::proxy::cleanup().context("cannot remove the proxy's rules")?;
+    portolan_node::proxy::cleanup(&Host::default()).context("cannot remove the proxy's rules")?;
     portolan_linux::mount::detach_below(run_dir)?;
     portolan_linux::mount::detach_below(data_dir)?;
     remove(run_dir)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use portolan_apiserver::admission::Plugins;
 use portolan_apiserver::pki::Pki;
 use portolan_apiserver::resource::ClusterConfig;
 use portolan_apiserver::serve::{TlsFiles, serve};
@@ -35,6 +36,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         },
         advertise: advertise.map(|address| SocketAddr::new(address, args.secure_port)),
         authorization: authorization(args.authorization_mode.as_deref())?,
+        admission: Plugins::from_flags(
+            &args.enable_admission_plugins,
+            &args.disable_admission_plugins,
+        )?,
         cluster_domain: args.cluster_domain.clone(),
         token_file: args.token_auth_file.clone(),
         ..Config::default()

@@ -8,12 +8,12 @@ use portolan_tests::wait::check;
 use portolan_tests::{Lab, Namespace, Options, eventually};
 
 /// Clients that run while something dies, each of another kind.
-struct Clients {
+pub(crate) struct Clients {
     running: Vec<(String, Background)>,
 }
 
 impl Clients {
-    fn start(namespace: &Namespace<'_>) -> Self {
+    pub(crate) fn start(namespace: &Namespace<'_>) -> Self {
         let lab = namespace.lab;
         let address = namespace.cluster_ip("steady");
         let node_port = namespace.field("service", "steady", ".spec.ports[0].nodePort");
@@ -51,14 +51,14 @@ impl Clients {
     }
 
     #[track_caller]
-    fn nothing_lost(self, during: &str) {
+    pub(crate) fn nothing_lost(self, during: &str) {
         for (what, client) in self.running {
             client.stop().nothing_lost(&format!("{what} while {during}"));
         }
     }
 }
 
-fn steady<'lab>(lab: &'lab Lab, name: &str) -> Namespace<'lab> {
+pub(crate) fn steady<'lab>(lab: &'lab Lab, name: &str) -> Namespace<'lab> {
     let namespace = lab.namespace(name);
     let ports = "ports: [{name: http, port: 80, targetPort: http}, {name: lines, port: 81, targetPort: lines, protocol: UDP}, {name: tcp, port: 82, targetPort: tcp}]";
     let service = service("steady", &format!("type: NodePort, selector: {{app: steady}}, {ports}"));

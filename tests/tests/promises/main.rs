@@ -7,3 +7,5 @@ mod names;
 mod objects;
 mod packets;
 mod services;
+mod status;
+mod traffic;

@@ -1,9 +1,9 @@
-//! Promises 40 to 44: names, asked for by dig, by a DNS client of our own, and by programs in pods.
+//! Promises 40 to 45: names, asked for by dig, by a DNS client of our own, and by programs in pods.
 
 use portolan_tests::manifest::{deployment, pod, service, stateful_set};
 use portolan_tests::probe::{Background, ask};
 use portolan_tests::wait::check;
-use portolan_tests::{Lab, Namespace, eventually};
+use portolan_tests::{Lab, Namespace, Options, eventually};
 
 /// Waits until the A records of `name` are `expected` (sorted).
 fn resolves_to(lab: &Lab, name: &str, expected: &[String]) {
@@ -252,4 +252,75 @@ fn promise_44_an_external_name_is_an_alias() {
         let answer = lab.exec(&namespace.pod("one"), &["getent", "ahostsv4", "docs"]);
         check(answer.text().starts_with(&address), &answer.to_string())
     });
+}
+
+#[test]
+fn promise_45_ports_addresses_and_ipv6_have_records() {
+    let options = Options::new("names").with(&["--ip-families", "ipv4,ipv6", "--workers", "1"]);
+    let Some(lab) = Lab::start(&options) else { return };
+    let namespace = lab.namespace("p45");
+    let both = "ipFamilyPolicy: RequireDualStack, selector: {app: db}";
+    let ports = "ports: [{name: http, port: 80, targetPort: 8080}, \
+                 {name: lines, port: 81, targetPort: 8081, protocol: UDP}]";
+    let web = service("web", &format!("{both}, {ports}"));
+    let peers = service("peers", &format!("{both}, clusterIP: None, {ports}"));
+    namespace.apply(&format!("{web}{peers}{}", stateful_set("db", "peers", 2))).ok();
+    namespace.rolled_out("statefulset/db");
+    let field = |object: &str, path: &str| {
+        let path = format!("jsonpath={{{path}}}");
+        let words = ["get", object, "-o", &path];
+        let text = namespace.kubectl(&words).ok().text().to_owned();
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let found: [String; 2] = words
+            .try_into()
+            .unwrap_or_else(|found| panic!("{object} has one address of each family: {found:?}"));
+        found
+    };
+    let virtual_ips = field("service/web", ".spec.clusterIPs[*]");
+    let pod_ips = field("pod/db-1", ".status.podIPs[*].ip");
+    let (web, peers) = (namespace.dns("web"), namespace.dns("peers"));
+    let is = |name: &str, record: &str, expected: &[String]| {
+        eventually(&format!("{name} {record} is {expected:?}"), || {
+            let answer = ask(&lab, "worker-1", "udp", name, record);
+            let mut data: Vec<String> = answer
+                .answer
+                .iter()
+                .filter_map(|line| line.split_once(&format!(" IN {record} ")))
+                .map(|(_, data)| data.trim_end_matches('.').to_owned())
+                .collect();
+            data.sort();
+            check(data == expected, &answer)
+        });
+    };
+
+    // AAAA where the cluster has IPv6, beside A.
+    for (record, index) in [("A", 0), ("AAAA", 1)] {
+        is(&web, record, std::slice::from_ref(&virtual_ips[index]));
+        is(&format!("db-1.{peers}"), record, std::slice::from_ref(&pod_ips[index]));
+    }
+    let all = ask(&lab, "worker-1", "udp", &peers, "AAAA");
+    assert_eq!(all.answer.len(), 2, "{all:?}");
+
+    // SRV for named ports: of the Service, and of each endpoint at the port that it has itself.
+    is(&format!("_http._tcp.{web}"), "SRV", &[format!("0 50 80 {web}")]);
+    is(&format!("_lines._udp.{web}"), "SRV", &[format!("0 50 81 {web}")]);
+    let each = ["db-0", "db-1"].map(|pod| format!("0 25 8080 {pod}.{peers}"));
+    is(&format!("_http._tcp.{peers}"), "SRV", &each);
+    for missing in ["_http._udp", "_https._tcp"] {
+        let answer = ask(&lab, "worker-1", "udp", &format!("{missing}.{web}"), "SRV");
+        assert_eq!(answer.rcode, "NXDOMAIN", "{answer:?}");
+    }
+
+    // PTR for the addresses of both families, virtual ones and pods'.
+    for (address, name) in virtual_ips
+        .iter()
+        .map(|ip| (ip, web.clone()))
+        .chain(pod_ips.iter().map(|ip| (ip, format!("db-1.{peers}"))))
+    {
+        eventually(&format!("{address} is {name}"), || {
+            let answer = lab.dig("worker-1", &["+short", "-x", address]);
+            let names: Vec<_> = answer.lines();
+            check(names.contains(&format!("{name}.").as_str()), &answer.to_string())
+        });
+    }
 }

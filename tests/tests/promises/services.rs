@@ -246,6 +246,19 @@ fn promise_04_load_balancers_wait_for_somebody() {
         let answer = lab.curl("worker-1", "http://203.0.113.40/hostname");
         check(answer.text() == "one", &answer.to_string())
     });
+    // As a load balancer would send it: routed to a node that has not even a pod of it.
+    let node = lab.node_address("control-plane");
+    lab.exec("outside", &["ip", "route", "replace", "203.0.113.40/32", "via", &node]).ok();
+    eventually("an answer through the load balancer's address", || {
+        let answer = lab.curl("outside", "http://203.0.113.40/hostname");
+        check(answer.text() == "one", &answer.to_string())
+    });
+    lab.exec("outside", &["ip", "route", "del", "203.0.113.40/32"]).ok();
+    // Whoever wrote it takes it back.
+    let mut object = namespace.get("service", "balanced");
+    object["status"] = json!({});
+    lab.kubectl_with(&["replace", "--raw", path, "-f", "-"], &object.to_string()).ok();
+    assert_eq!(external(&namespace), "<pending>");
 }
 
 #[test]
@@ -340,9 +353,14 @@ fn promise_07_external_ips_lead_to_the_service() {
     }
     lab.exec("outside", &["ip", "route", "del", "1.2.3.4/32"]).ok();
 
-    let both =
-        "type: LoadBalancer, externalIPs: [1.2.3.5], selector: {app: none}, ports: [{port: 80}]";
+    let both = "type: LoadBalancer, externalIPs: [1.2.3.5], selector: {app: my-little-deploy}, ports: [{port: 80}]";
     namespace.apply(&service("both", both)).ok();
+    for place in ["control-plane", &namespace.pod(&first)] {
+        eventually(&format!("an answer from 1.2.3.5:80 on {place}"), || {
+            let answer = lab.curl(place, "http://1.2.3.5/hostname");
+            check(answer.text().starts_with("my-little-deploy-"), &answer.to_string())
+        });
+    }
     let table = namespace.kubectl(&["get", "service", "both", "--no-headers"]).ok();
     let external = table.text().split_whitespace().nth(3).unwrap_or_default().to_owned();
     assert!(external.split(',').any(|address| address == "1.2.3.5"), "{table}");

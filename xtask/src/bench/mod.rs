@@ -3,6 +3,7 @@
 //! One file for each subject; each returns a [`report::Report`], which is printed and kept.
 
 mod control_plane;
+mod dns;
 mod report;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub(crate) struct Arguments {
 enum Subject {
     /// Memory, start-up times, writes and reads per second of the API server (the default)
     ControlPlane(control_plane::Arguments),
+    /// Queries per second, latencies, memory and changes of the cluster's DNS, beside CoreDNS
+    Dns(dns::Arguments),
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -29,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         arguments.subject.unwrap_or(Subject::ControlPlane(control_plane::Arguments::default()));
     let report = match &subject {
         Subject::ControlPlane(arguments) => control_plane::run(arguments)?,
+        Subject::Dns(arguments) => dns::run(arguments)?,
     };
     report.print();
     report.write(&arguments.runs)

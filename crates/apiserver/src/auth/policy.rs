@@ -206,6 +206,11 @@ const NODE_PROXIER: &[Rule] = &[
     rule(&["list", "watch"], &["discovery.k8s.io"], &["endpointslices"]),
     rule(&["list", "watch"], &["networking.k8s.io"], &["servicecidrs"]),
     EVENTS,
+    // Beyond kubeadm's: where a proxy reports what its node has programmed.
+    Rule {
+        namespace: "kube-node-lease",
+        ..rule(&["get", "create", "patch"], &["coordination.k8s.io"], &["leases"])
+    },
 ];
 
 fn roles_of(user: &Identity) -> impl Iterator<Item = &'static Role> + '_ {
@@ -324,6 +329,11 @@ mod tests {
         assert!(allows(&node, &lease).is_none());
         lease.namespace = "kube-node-lease";
         assert!(allows(&node, &lease).is_some());
+        let proxy = Identity::new("system:kube-proxy", []);
+        lease.verb = "patch";
+        assert!(allows(&proxy, &lease).is_some());
+        lease.namespace = "kube-system";
+        assert!(allows(&proxy, &lease).is_none(), "leadership is decided there");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Call {
     ) -> Result<(StatusCode, Bytes), ApiError> {
         let resource = self.resource();
         if !meta::text(&object, "resourceVersion").is_empty() {
-            return Err(ApiError::bad_request(
+            return Err(ApiError::plain(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
@@ -119,21 +119,29 @@ impl Call {
             begin_namespace(&mut object);
         }
         let name = meta::text(&object, "name").to_owned();
+        let key = object_key(&self.path.namespace, &name);
+        let taken = self.server.cache.get(self.path.table, &key).is_some();
+        let mut claims = Pending::new(&self.server);
+        match strategy.allocate(&mut claims, Some(&mut object), None) {
+            Ok(()) => {}
+            // Who creates a Service again is told so, and not that its address is taken: by itself.
+            Err(_) if taken => return Ok(Err(Lost::Name(name))),
+            Err(error) => return Err(ApiError::not_allocated(self.resource(), &name, error)),
+        }
+        let warnings = strategy.warnings(&object, None);
+        let operations = claims.into_operations();
+        // Only now, as in Kubernetes: what cannot be allocated is told alone.
         let errors = strategy.validate_create(&object);
         if !errors.is_empty() {
             return Err(ApiError::invalid(self.resource(), &name, &errors));
         }
-        let key = object_key(&self.path.namespace, &name);
-        if self.server.cache.get(self.path.table, &key).is_some() {
+        self.warn(warnings);
+        self.warn(self.server.warn_of_addresses(resource, &object, false));
+        self.server.config.admission.admit(resource, &object, None)?;
+        if taken {
             return Ok(Err(Lost::Name(name)));
         }
-        let mut claims = Pending::new(&self.server);
-        strategy
-            .allocate(&mut claims, Some(&mut object), None)
-            .map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
-        let warnings = strategy.warnings(&object, None);
-        let operations = claims.into_operations();
-        self.warn(warnings);
+        strategy.canonicalize(&mut object);
         let stored = to_stored(&object);
         if self.options.dry_run {
             return Ok(Ok(stored));

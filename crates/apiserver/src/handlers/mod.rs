@@ -1,5 +1,6 @@
 //! From a request to an answer.
 
+mod address_safety;
 mod claims;
 mod convert;
 mod create;
@@ -215,7 +216,17 @@ fn verb_of(
 }
 
 impl Call {
+    /// Answers the request; a refusal has its warnings as well.
     async fn run(&mut self) -> Answer {
+        let deprecation = self.resource().strategy.deprecation();
+        self.warn(deprecation.map(str::to_owned).into_iter().collect());
+        match self.dispatch().await {
+            Err(error) if !self.warnings.is_empty() => Ok(error_response(&error)),
+            answer => answer,
+        }
+    }
+
+    async fn dispatch(&mut self) -> Answer {
         let method = self.parts.method.clone();
         if self.path.subresource.is_some() {
             return self.subresource(&method).await;

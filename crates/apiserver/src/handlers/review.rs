@@ -1,4 +1,4 @@
-//! Questions about what the one who asks may do; nothing is stored.
+//! Questions about the one who asks and what they may do; nothing is stored.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -15,10 +15,21 @@ impl Call {
         review["status"] = match resource.kind {
             "SelfSubjectAccessReview" => self.access(&review["spec"])?,
             "SelfSubjectRulesReview" => self.rules(&review["spec"])?,
+            "SelfSubjectReview" => self.self_description(),
             _ => return Err(ApiError::method_not_allowed()),
         };
         review["metadata"] = json!({"creationTimestamp": null});
         render::document(StatusCode::CREATED, self.accept, &review)
+    }
+
+    /// Who asks: what `kubectl auth whoami` prints.
+    fn self_description(&self) -> Value {
+        let user = &self.user;
+        let mut info = json!({"username": user.name, "groups": user.groups});
+        if !user.uid.is_empty() {
+            info["uid"] = user.uid.as_str().into();
+        }
+        json!({"userInfo": info})
     }
 
     fn access(&self, spec: &Value) -> Result<Value, ApiError> {

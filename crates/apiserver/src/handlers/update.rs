@@ -227,16 +227,6 @@ impl Call {
             apply::track_update(Some(old), &mut new, writer);
         }
         self.count_generation(resource, &mut new, old);
-        let mut errors = match part {
-            Part::Status => strategy.validate_status_update(&new, old),
-            Part::Main => strategy.validate_update(&new, old),
-            // The subresource has checked what it changes, which an update may not (a pod's node).
-            Part::Whole => Vec::new(),
-        };
-        errors.extend(new_finalizers(&new, old));
-        if !errors.is_empty() {
-            return Err(ApiError::invalid(self.resource(), &name, &errors));
-        }
         let finished = meta::is_terminating(&new)
             && meta::finalizers(&new).is_empty()
             && new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
@@ -251,9 +241,30 @@ impl Call {
         };
         allocated.map_err(|error| ApiError::not_allocated(self.resource(), &name, error))?;
         let claimed = claims.into_operations();
-        if part == Part::Main {
-            self.warn(strategy.warnings(&new, Some(old)));
+        // Only now, as in Kubernetes: what cannot be allocated is told alone.
+        let mut errors = match part {
+            Part::Status => strategy.validate_status_update(&new, old),
+            Part::Main => strategy.validate_update(&new, old),
+            // The subresource has checked what it changes, which an update may not (a pod's node).
+            Part::Whole => Vec::new(),
+        };
+        errors.extend(new_finalizers(&new, old));
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(self.resource(), &name, &errors));
         }
+        match part {
+            Part::Main => {
+                self.warn(strategy.warnings(&new, Some(old)));
+                self.warn(self.server.warn_of_addresses(resource, &new, false));
+                self.server.config.admission.admit(resource, &new, Some(old))?;
+            }
+            Part::Status => {
+                self.warn(strategy.status_warnings(&new));
+                self.warn(self.server.warn_of_addresses(resource, &new, true));
+            }
+            Part::Whole => {}
+        }
+        strategy.canonicalize(&mut new);
         let stored = to_stored(&new);
         if !finished && splice_revision(&stored, current.revision) == current.bytes {
             // Nothing changed: no new revision, no event.
@@ -292,6 +303,10 @@ impl Call {
             return Err(ApiError::conflict(resource, self.name(), &why));
         }
         let version = meta::text(new, "resourceVersion");
+        if !version.is_empty() && version.parse::<u64>().is_err() {
+            let text = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+            return Err(ApiError::plain(text));
+        }
         if !version.is_empty() && version != current.revision.to_string() {
             return Err(ApiError::modified(resource, self.name()));
         }
@@ -373,7 +388,7 @@ pub(super) fn namespace_is_empty(resource: &Resource, object: &Value) -> bool {
 fn allows_create_on_update(resource: &Resource) -> bool {
     matches!(
         (resource.group, resource.plural),
-        ("", "endpoints" | "events")
+        ("", "endpoints" | "events" | "services")
             | ("events.k8s.io", "events")
             | ("coordination.k8s.io", "leases")
     )

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::meta::{self, NameRule};
-use super::names;
+use super::meta::{self, NameRule, invalid_all};
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip, names};
 
 #[derive(Debug)]
 pub(crate) struct ServiceCidr;
@@ -33,9 +32,8 @@ impl Strategy for ServiceCidr {
         let mut errors = meta::validate_update(object, old);
         let path = "spec.cidrs";
         let (new, was) = (object.list(path), old.list(path));
-        let changed = |at: usize| {
-            let same = new.get(at) == was.get(at);
-            (!same).then(|| meta::immutable(&format!("{path}[{at}]"), &new[at]))
+        let changed = |i: usize| {
+            (new[i] != was[i]).then(|| meta::immutable(&format!("{path}[{i}]"), &new[i]))
         };
         match (was.len(), new.len()) {
             (before, now) if before == now => errors.extend((0..now).filter_map(changed)),
@@ -67,26 +65,17 @@ fn cidrs(object: &Value) -> Vec<FieldError> {
         return errors;
     }
     if ranges.len() > 2 {
-        errors.push(FieldError::invalid(path, object.at("spec"), "may only hold up to 2 values"));
-        return errors;
+        let mut error = FieldError::invalid(path, &Value::Null, "may only hold up to 2 values");
+        // Kubernetes shows its struct around the list.
+        error.value = format!("{{\"CIDRs\":{}}}", object.at(path));
+        return vec![error];
     }
-    let parsed: Vec<Option<ipnet::IpNet>> = ranges.iter().map(|range| range.parse().ok()).collect();
-    for (i, (range, net)) in ranges.iter().zip(&parsed).enumerate() {
-        let path = format!("{path}[{i}]");
-        match net {
-            None => errors.push(FieldError::invalid_text(path, range, names::NOT_A_CIDR)),
-            Some(net) if net.trunc().to_string() != *range => {
-                errors.push(FieldError::invalid_text(
-                    path,
-                    range,
-                    format!("must be in canonical form ({:?})", net.trunc().to_string()),
-                ));
-            }
-            Some(_) => {}
-        }
+    for (i, range) in ranges.iter().enumerate() {
+        errors.extend(ip::strict_cidr(&format!("{path}[{i}]"), range));
     }
-    if let [Some(first), Some(second)] = parsed[..]
-        && first.addr().is_ipv4() == second.addr().is_ipv4()
+    let families: Vec<bool> = ranges.iter().filter_map(|range| ip::cidr_is_v6(range)).collect();
+    if let [first, second] = families[..]
+        && first == second
     {
         errors.push(FieldError::invalid(
             path,
@@ -103,35 +92,27 @@ pub(crate) struct IpAddress;
 impl Strategy for IpAddress {
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate(object, false, NameRule::Address);
-        let parent = object.at("spec.parentRef");
-        if parent.is_null() {
-            errors.push(FieldError::required("spec.parentRef", ""));
-            return errors;
-        }
-        let group = parent.text("group");
-        if !group.is_empty() {
-            let complain = |text| FieldError::invalid_text("spec.parentRef.group", group, text);
-            errors.extend(names::dns1123_subdomain(group).into_iter().map(complain));
-        }
-        for (field, required) in [("resource", true), ("name", true), ("namespace", false)] {
-            let path = format!("spec.parentRef.{field}");
-            match parent.text(field) {
-                "" if required => errors.push(FieldError::required(path, "")),
-                text => errors.extend(
-                    path_segment(text)
-                        .into_iter()
-                        .map(|why| FieldError::invalid_text(path.clone(), text, why)),
-                ),
-            }
-        }
+        errors.extend(parent(object));
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
         let path = "spec.parentRef";
-        if object.at(path) != old.at(path) {
-            errors.push(meta::immutable(path, object.at(path)));
+        let now = object.at(path);
+        if now.is_null() {
+            errors.extend(parent(object));
+        }
+        let fields = ["group", "resource", "namespace", "name"];
+        if fields.iter().any(|field| now.text(field) != old.at(path).text(field)) {
+            let mut error = meta::immutable(path, &Value::Null);
+            if !now.is_null() {
+                let [group, resource, namespace, name] = fields.map(|field| now.text(field));
+                error.value = format!(
+                    "{{\"Group\":{group:?},\"Resource\":{resource:?},\"Namespace\":{namespace:?},\"Name\":{name:?}}}"
+                );
+            }
+            errors.push(error);
         }
         errors
     }
@@ -141,16 +122,31 @@ impl Strategy for IpAddress {
     }
 }
 
-/// Whether a text can stand alone in a path (`IsPathSegmentName` of apimachinery's `content`).
-fn path_segment(text: &str) -> Vec<String> {
-    if matches!(text, "." | "..") {
-        return vec![format!("may not be '{text}'")];
+/// Who holds the address; the core group is the empty text.
+fn parent(object: &Value) -> Vec<FieldError> {
+    let path = "spec.parentRef";
+    let parent = object.at(path);
+    if parent.is_null() {
+        return vec![FieldError::required(path, "")];
     }
-    ["/", "%"]
-        .into_iter()
-        .filter(|part| text.contains(part))
-        .map(|part| format!("may not contain '{part}'"))
-        .collect()
+    let mut errors = Vec::new();
+    let group = parent.text("group");
+    if !group.is_empty() {
+        errors.extend(invalid_all(
+            &format!("{path}.group"),
+            group,
+            names::dns1123_subdomain(group),
+        ));
+    }
+    for (field, required) in [("resource", true), ("name", true), ("namespace", false)] {
+        let (path, text) = (format!("{path}.{field}"), parent.text(field));
+        if !text.is_empty() {
+            errors.extend(invalid_all(&path, text, names::path_segment(text)));
+        } else if required {
+            errors.push(FieldError::required(path, ""));
+        }
+    }
+    errors
 }
 
 #[cfg(test)]
@@ -169,7 +165,7 @@ mod tests {
             (&[][..], "spec.cidrs: Required value: at least one CIDR required"),
             (
                 &["10.0.0.1/16"],
-                "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must be in canonical form (\"10.0.0.0/16\")",
+                "spec.cidrs[0]: Invalid value: \"10.0.0.1/16\": must not have bits set beyond the prefix length",
             ),
             (
                 &["x"],
@@ -197,7 +193,9 @@ mod tests {
         );
         assert_eq!(
             texts(IpAddress.validate_create(&address("x", parent))),
-            ["metadata.name: Invalid value: \"x\": must be a valid IP address"]
+            [
+                "metadata.name: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            ]
         );
     }
 }

@@ -2,20 +2,21 @@
 
 use std::collections::HashSet;
 
-use std::net::IpAddr;
+use serde_json::{Value, json};
 
-use serde_json::Value;
-
-use super::endpoints::{dialable, protocol};
 use super::meta::{self, NameRule, invalid_all};
-use super::names;
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip, names};
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
 const MAX_PORTS: usize = 20_000;
-const MAX_ZONE_HINTS: usize = 8;
+const MAX_HINTS: usize = 8;
+const MAX_TOPOLOGY_LABELS: usize = 16;
+/// Slices of Kubernetes' own controllers are not looked at for addresses to warn of.
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLERS: [&str; 2] =
+    ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 
 #[derive(Debug)]
 pub(crate) struct EndpointSlice;
@@ -23,27 +24,73 @@ pub(crate) struct EndpointSlice;
 impl Strategy for EndpointSlice {
     fn apply_defaults(&self, object: &mut Value) {
         for port in object.list_mut("ports") {
-            port.set_default("protocol", "TCP");
-            let name = port.slot("name");
-            if name.is_null() {
-                *name = "".into();
+            for (field, value) in [("protocol", "TCP"), ("name", "")] {
+                // Both are pointers: an empty protocol is one that is not supported.
+                if !port.has(field) {
+                    *port.slot(field) = value.into();
+                }
             }
+        }
+        for endpoint in object.list_mut("endpoints") {
+            if !endpoint.has("conditions") {
+                *endpoint.slot("conditions") = json!({});
+            }
+        }
+    }
+
+    fn prepare_for_create(&self, object: &mut Value) {
+        drop_topology(object);
+    }
+
+    fn prepare_for_update(&self, object: &mut Value, old: &Value) {
+        if object.at("endpoints") != old.at("endpoints") {
+            drop_topology(object);
         }
     }
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate(object, true, NameRule::Subdomain);
         errors.extend(slice(object));
+        errors.extend(endpoints(object));
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
         errors.extend(slice(object));
+        // What was good once need not be looked at again.
+        if object.at("endpoints") != old.at("endpoints") {
+            errors.extend(endpoints(object));
+        }
         if object.at("addressType") != old.at("addressType") {
             errors.push(meta::immutable("addressType", object.at("addressType")));
         }
         errors
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() && object.text("addressType") == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = object["metadata"]["labels"][MANAGED_BY].as_str().unwrap_or_default();
+        if CONTROLLERS.contains(&manager) {
+            return warnings;
+        }
+        for (i, endpoint) in object.list("endpoints").iter().enumerate() {
+            for (j, address) in endpoint.texts("addresses").into_iter().enumerate() {
+                let path = format!("endpoints[{i}].addresses[{j}]");
+                warnings.extend(ip::warnings(&path, address));
+            }
+        }
+        warnings
+    }
+}
+
+/// The field is a leftover of v1beta1, which v1 does not take.
+fn drop_topology(object: &mut Value) {
+    for endpoint in object.list_mut("endpoints") {
+        endpoint.remove_at("deprecatedTopology");
     }
 }
 
@@ -56,87 +103,114 @@ fn slice(object: &Value) -> Vec<FieldError> {
     } else if !types.contains(&address_type) {
         errors.push(FieldError::not_supported("addressType", object.at("addressType"), &types));
     }
-    let endpoints = object.list("endpoints");
-    if endpoints.len() > MAX_ENDPOINTS {
-        errors.push(FieldError::too_many("endpoints", endpoints.len(), MAX_ENDPOINTS));
-        return errors;
-    }
-    for (i, endpoint) in endpoints.iter().enumerate() {
-        errors.extend(self::endpoint(endpoint, address_type, &format!("endpoints[{i}]")));
-    }
     errors.extend(slice_ports(object.list("ports")));
     errors
 }
 
+fn endpoints(object: &Value) -> Vec<FieldError> {
+    let endpoints = object.list("endpoints");
+    if endpoints.len() > MAX_ENDPOINTS {
+        return vec![FieldError::too_many("endpoints", endpoints.len(), MAX_ENDPOINTS)];
+    }
+    let address_type = object.text("addressType");
+    let all = endpoints.iter().enumerate();
+    all.flat_map(|(i, one)| endpoint(one, address_type, &format!("endpoints[{i}]"))).collect()
+}
+
 fn endpoint(endpoint: &Value, address_type: &str, path: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let addresses = endpoint.list("addresses");
-    if addresses.is_empty() {
-        errors.push(FieldError::required(
-            format!("{path}.addresses"),
-            "must contain at least 1 address",
-        ));
-    } else if addresses.len() > MAX_ADDRESSES {
-        errors.push(FieldError::too_many(
-            format!("{path}.addresses"),
-            addresses.len(),
-            MAX_ADDRESSES,
-        ));
-    }
-    let mut seen = HashSet::new();
-    for (i, value) in addresses.iter().enumerate() {
-        let address = value.as_str().unwrap_or_default();
-        let path = format!("{path}.addresses[{i}]");
-        if !seen.insert(address) {
-            errors.push(FieldError::duplicate(path.as_str(), value));
-        }
-        let wrong_family = |ip: IpAddr| ip.is_ipv4() != (address_type == "IPv4");
-        match address_type {
-            "IPv4" | "IPv6" => match names::parse_ip_sloppy(address) {
-                Some(ip) if wrong_family(ip) => errors.push(FieldError::invalid_text(
-                    path,
-                    address,
-                    format!("must be an {address_type} address"),
-                )),
-                _ => errors.extend(dialable(address, &path)),
-            },
-            "FQDN" => {
-                let name = address.strip_suffix('.').unwrap_or(address);
-                errors.extend(invalid_all(&path, address, names::dns1123_subdomain(name)));
-                if !name.contains('.') {
-                    errors.push(FieldError::invalid_text(
-                        path,
-                        address,
-                        "should be a domain with at least two segments separated by dots",
-                    ));
-                }
-            }
-            _ => {}
-        }
-    }
+    let mut errors = addresses(endpoint.texts("addresses"), address_type, path);
     if endpoint.has("nodeName") {
         let node = endpoint.text("nodeName");
-        errors.extend(invalid_all(
-            &format!("{path}.nodeName"),
-            node,
-            names::dns1123_subdomain(node),
-        ));
+        let path = format!("{path}.nodeName");
+        errors.extend(invalid_all(&path, node, names::dns1123_subdomain(node)));
     }
+    let labels = endpoint.fields("deprecatedTopology");
+    let at = format!("{path}.deprecatedTopology");
+    let count = labels.map_or(0, serde_json::Map::len);
+    if count > MAX_TOPOLOGY_LABELS {
+        errors.push(FieldError::too_many(at.as_str(), count, MAX_TOPOLOGY_LABELS));
+    }
+    errors.extend(meta::labels(labels, &at));
     if endpoint.has("hostname") {
         let hostname = endpoint.text("hostname");
-        errors.extend(invalid_all(
-            &format!("{path}.hostname"),
-            hostname,
-            names::dns1123_label(hostname),
-        ));
+        let path = format!("{path}.hostname");
+        errors.extend(invalid_all(&path, hostname, names::dns1123_label(hostname)));
     }
-    let hints = endpoint.list("hints.forZones");
-    if hints.len() > MAX_ZONE_HINTS {
-        errors.push(FieldError::too_many(
-            format!("{path}.hints.forZones"),
-            hints.len(),
-            MAX_ZONE_HINTS,
-        ));
+    errors.extend(hints(endpoint, "forZones", names::label_value, path));
+    errors.extend(hints(endpoint, "forNodes", names::dns1123_subdomain, path));
+    errors
+}
+
+fn addresses(addresses: Vec<&str>, address_type: &str, path: &str) -> Vec<FieldError> {
+    let list = format!("{path}.addresses");
+    let mut errors = Vec::new();
+    if addresses.is_empty() {
+        errors.push(FieldError::required(list.as_str(), "must contain at least 1 address"));
+    } else if addresses.len() > MAX_ADDRESSES {
+        errors.push(FieldError::too_many(list.as_str(), addresses.len(), MAX_ADDRESSES));
+    }
+    for (i, address) in addresses.into_iter().enumerate() {
+        let path = format!("{list}[{i}]");
+        let malformed = match address_type {
+            "IPv4" => ip::legacy(&path, address, &[]),
+            "IPv6" => ip::strict(&path, address),
+            "FQDN" => {
+                errors.extend(full_name(&path, address));
+                continue;
+            }
+            // A type that is not known is complained about once.
+            _ => continue,
+        };
+        let good = malformed.is_empty();
+        errors.extend(malformed);
+        if good && !ip::is_family(address, address_type) {
+            let text = format!("must be an {address_type} address");
+            errors.push(FieldError::invalid_text(list.as_str(), address, text));
+        }
+        if good {
+            errors.extend(ip::dialable(&path, address));
+        }
+    }
+    errors
+}
+
+/// A DNS name of at least two labels.
+fn full_name(path: &str, address: &str) -> Option<FieldError> {
+    let name = address.strip_suffix('.').unwrap_or(address);
+    let complaints = names::dns1123_subdomain(name);
+    if address.is_empty() {
+        Some(FieldError::required(path, ""))
+    } else if !complaints.is_empty() {
+        Some(FieldError::invalid_text(path, name, complaints.join(",")))
+    } else if !name.contains('.') {
+        let text = "should be a domain with at least two segments separated by dots";
+        Some(FieldError::invalid_text(path, name, text))
+    } else {
+        let long = name.split('.').find(|label| !names::dns1123_label(label).is_empty())?;
+        Some(FieldError::invalid_text(path, long, names::dns1123_label(long).join(",")))
+    }
+}
+
+/// For whom an endpoint is meant: zones or nodes, each once.
+fn hints(
+    endpoint: &Value,
+    list: &str,
+    rule: fn(&str) -> Vec<String>,
+    path: &str,
+) -> Vec<FieldError> {
+    let hints = endpoint.list(&format!("hints.{list}"));
+    let path = format!("{path}.hints.{list}");
+    if hints.len() > MAX_HINTS {
+        return vec![FieldError::too_many(path, hints.len(), MAX_HINTS)];
+    }
+    let mut errors = Vec::new();
+    let mut seen = HashSet::new();
+    for (i, hint) in hints.iter().enumerate() {
+        let (path, name) = (format!("{path}[{i}].name"), hint.text("name"));
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(path.as_str(), &name.into()));
+        }
+        errors.extend(invalid_all(&path, name, rule(name)));
     }
     errors
 }
@@ -157,7 +231,13 @@ fn slice_ports(ports: &[Value]) -> Vec<FieldError> {
         if !seen.insert(name) {
             errors.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
         }
-        errors.extend(protocol(port, &path));
+        if !["SCTP", "TCP", "UDP"].contains(&port.text("protocol")) {
+            errors.push(FieldError::not_supported(
+                format!("{path}.protocol"),
+                port.at("protocol"),
+                &["SCTP", "TCP", "UDP"],
+            ));
+        }
         if port.has("appProtocol") {
             let app = port.text("appProtocol");
             errors.extend(invalid_all(
@@ -208,7 +288,7 @@ mod tests {
             ),
             (
                 json!({"addressType": "IPv4", "endpoints": [{"addresses": ["fd00::1"]}]}),
-                "endpoints[0].addresses[0]: Invalid value: \"fd00::1\": must be an IPv4 address",
+                "endpoints[0].addresses: Invalid value: \"fd00::1\": must be an IPv4 address",
             ),
             (
                 json!({"addressType": "IPv4", "ports": [{"name": "a", "protocol": "TCP"}, {"name": "a", "protocol": "TCP"}]}),

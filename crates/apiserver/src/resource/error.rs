@@ -109,7 +109,16 @@ impl FieldError {
     pub fn not_supported(path: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
         let mut sorted: Vec<&str> = supported.to_vec();
         sorted.sort_unstable();
-        let list = sorted.iter().map(|v| go_quote(v)).collect::<Vec<_>>().join(", ");
+        Self::not_supported_in_order(path, value, &sorted)
+    }
+
+    /// [`FieldError::not_supported`] where Kubernetes lists the values in an order of its own.
+    pub fn not_supported_in_order(
+        path: impl Into<String>,
+        value: &Value,
+        supported: &[&str],
+    ) -> Self {
+        let list = supported.iter().map(|v| go_quote(v)).collect::<Vec<_>>().join(", ");
         let detail =
             if list.is_empty() { String::new() } else { format!("supported values: {list}") };
         Self::new(FieldErrorKind::NotSupported, path, go_value(value), detail)

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::meta::{self, NameRule, invalid_all};
-use super::names;
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip, names};
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
@@ -28,13 +27,14 @@ impl Strategy for Ingress {
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate(object, true, NameRule::Subdomain);
         let annotation = object["metadata"]["annotations"][CLASS_ANNOTATION].as_str();
-        if let Some(class) = annotation
-            && object.has("spec.ingressClassName")
+        if let (Some(class), Some(field)) =
+            (annotation, object.at("spec.ingressClassName").as_str())
+            && class != field
         {
             errors.push(FieldError::invalid_text(
-                format!("annotations[{CLASS_ANNOTATION}]"),
+                format!("annotations.{CLASS_ANNOTATION}"),
                 class,
-                "can not be set when the class field is also set",
+                "must match `ingressClassName` when both are specified",
             ));
         }
         errors.extend(ingress(object));
@@ -49,23 +49,17 @@ impl Strategy for Ingress {
 
     fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
-        for (i, entry) in object.list("status.loadBalancer.ingress").iter().enumerate() {
-            let ip = entry.text("ip");
-            let path = format!("status.loadBalancer.ingress[{i}]");
-            if !ip.is_empty() && names::parse_ip_sloppy(ip).is_none() {
-                errors.push(FieldError::invalid_text(format!("{path}.ip"), ip, names::NOT_AN_IP));
-            }
-            let name = entry.text("hostname");
-            if !name.is_empty() {
-                let path = format!("{path}.hostname");
-                errors.extend(invalid_all(&path, name, names::dns1123_subdomain(name)));
-            }
+        let path = "status.loadBalancer.ingress";
+        let known: Vec<&str> = old.list(path).iter().map(|entry| entry.text("ip")).collect();
+        for (i, entry) in object.list(path).iter().enumerate() {
+            errors.extend(meta::balancer_address(entry, &format!("{path}[{i}]"), &known));
         }
         errors
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        let deprecated = object["metadata"]["annotations"].get(CLASS_ANNOTATION).is_some();
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let annotated = object["metadata"]["annotations"].get(CLASS_ANNOTATION).is_some();
+        let deprecated = old.is_none() && annotated && !object.has("spec.ingressClassName");
         deprecated
             .then(|| {
                 format!(
@@ -73,6 +67,13 @@ impl Strategy for Ingress {
                 )
             })
             .into_iter()
+            .collect()
+    }
+
+    fn status_warnings(&self, object: &Value) -> Vec<String> {
+        let path = "status.loadBalancer.ingress";
+        let all = object.list(path).iter().enumerate();
+        all.filter_map(|(i, entry)| ip::warnings(&format!("{path}[{i}]"), entry.text("ip")))
             .collect()
     }
 }
@@ -94,7 +95,8 @@ fn ingress(object: &Value) -> Vec<FieldError> {
     if rules.is_empty() && !spec.has("defaultBackend") {
         errors.push(FieldError::invalid(
             "spec",
-            &if spec.is_null() { json!({}) } else { spec.clone() },
+            // Kubernetes shows the rules, of which there are none.
+            &Value::Null,
             "either `defaultBackend` or `rules` must be specified",
         ));
     }
@@ -106,7 +108,7 @@ fn ingress(object: &Value) -> Vec<FieldError> {
         let name = rule.text("host");
         if !name.is_empty() {
             let path = format!("{path}.host");
-            if names::parse_ip(name).is_some() {
+            if names::parse_ip_sloppy(name).is_some() {
                 errors.push(FieldError::invalid_text(
                     path.as_str(),
                     name,
@@ -146,13 +148,11 @@ fn http_path(entry: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let text = entry.text("path");
     let at = format!("{path}.path");
+    if !entry.has("pathType") {
+        let text = "pathType must be specified";
+        return vec![FieldError::required(format!("{path}.pathType"), text)];
+    }
     match entry.text("pathType") {
-        "" => {
-            errors.push(FieldError::required(
-                format!("{path}.pathType"),
-                "pathType must be specified",
-            ));
-        }
         "Exact" | "Prefix" => {
             if !text.starts_with('/') {
                 errors.push(FieldError::invalid_text(
@@ -207,29 +207,22 @@ fn backend(backend: &Value, path: &str) -> Vec<FieldError> {
             "cannot set both resource and service backends",
         ));
     } else if resource {
-        for field in ["kind", "name"] {
-            if backend.at("resource").text(field).is_empty() {
-                errors.push(FieldError::required(
-                    format!("{path}.resource.{field}"),
-                    format!("resource {field} is required"),
-                ));
-            }
-        }
+        errors.extend(reference(backend.at("resource"), &format!("{path}.resource")));
     } else if !service {
-        errors.push(FieldError::required(path, "port name or number is required"));
+        errors.push(FieldError::invalid_text(path, "", "resource or service backend is required"));
     } else {
         let name = backend.text("service.name");
         let name_path = format!("{path}.service.name");
         if name.is_empty() {
             errors.push(FieldError::required(name_path, ""));
         } else {
-            errors.extend(invalid_all(&name_path, name, names::dns1035_label(name)));
+            errors.extend(invalid_all(&name_path, name, names::dns1123_label(name)));
         }
         let port = backend.at("service.port");
         let (port_name, number) = (port.text("name"), port.int("number").unwrap_or(0));
         if !port_name.is_empty() && number != 0 {
             errors.push(FieldError::invalid_text(
-                format!("{path}.service.port"),
+                path,
                 "",
                 "cannot set both port name & port number",
             ));
@@ -246,6 +239,25 @@ fn backend(backend: &Value, path: &str) -> Vec<FieldError> {
             }
         } else {
             errors.push(FieldError::required(path, "port name or number is required"));
+        }
+    }
+    errors
+}
+
+/// A reference to an object of any kind, in the namespace or wherever the field says.
+pub(super) fn reference(reference: &Value, path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let group = reference.text("apiGroup");
+    if !group.is_empty() {
+        let path = format!("{path}.apiGroup");
+        errors.extend(invalid_all(&path, group, names::dns1123_subdomain(group)));
+    }
+    for field in ["kind", "name"] {
+        let (path, text) = (format!("{path}.{field}"), reference.text(field));
+        if text.is_empty() {
+            errors.push(FieldError::required(path, ""));
+        } else {
+            errors.extend(invalid_all(&path, text, names::path_segment(text)));
         }
     }
     errors
@@ -271,7 +283,7 @@ mod tests {
         for (spec, expected) in [
             (
                 json!({}),
-                "spec: Invalid value: {}: either `defaultBackend` or `rules` must be specified",
+                "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
             ),
             (
                 rule(json!({"path": "/", "backend": service})),

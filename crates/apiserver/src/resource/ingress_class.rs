@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::ingress::reference;
 use super::meta::{self, NameRule, invalid_all};
-use super::names;
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, names};
 
 #[derive(Debug)]
 pub(crate) struct IngressClass;
@@ -19,56 +19,61 @@ impl Strategy for IngressClass {
 
     fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate(object, false, NameRule::Subdomain);
-        let controller = object.text("spec.controller");
-        let path = "spec.controller";
-        if controller.is_empty() {
-            errors.push(FieldError::required(path, ""));
-        } else {
-            errors.extend(invalid_all(path, controller, names::domain_prefixed_path(controller)));
-        }
-        if controller.len() > 250 {
-            errors.push(FieldError::too_long(path, 250));
-        }
-        errors.extend(class_parameters(object));
+        errors.extend(class(object));
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(object, old);
-        if object.at("spec.controller") != old.at("spec.controller") {
-            errors.push(meta::immutable("spec.controller", object.at("spec.controller")));
+        let path = "spec.controller";
+        if object.text(path) != old.text(path) {
+            errors.push(meta::immutable(path, &object.text(path).into()));
         }
-        errors.extend(class_parameters(object));
+        errors.extend(class(object));
         errors
     }
+}
+
+fn class(object: &Value) -> Vec<FieldError> {
+    let path = "spec.controller";
+    let controller = object.text(path);
+    let mut errors = Vec::new();
+    if controller.len() > 250 {
+        errors.push(FieldError::too_long(path, 250));
+    }
+    if controller.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else {
+        let complaints = names::domain_prefixed_path(controller).into_iter();
+        errors.extend(complaints.map(|(part, why)| FieldError::invalid_text(path, part, why)));
+    }
+    errors.extend(class_parameters(object));
+    errors
 }
 
 fn class_parameters(object: &Value) -> Vec<FieldError> {
     let parameters = object.at("spec.parameters");
     let path = "spec.parameters";
-    let mut errors = Vec::new();
     if parameters.is_null() {
-        return errors;
+        return Vec::new();
     }
-    for field in ["kind", "name"] {
-        if parameters.text(field).is_empty() {
-            errors.push(FieldError::required(
-                format!("{path}.{field}"),
-                format!("{field} is required"),
-            ));
-        }
-    }
-    let namespace = parameters.text("namespace");
+    let mut errors = reference(parameters, path);
+    let namespace = parameters.at("namespace").as_str();
     match parameters.text("scope") {
-        "Namespace" if namespace.is_empty() => errors.push(FieldError::required(
+        "Namespace" if namespace.is_none() => errors.push(FieldError::required(
             format!("{path}.namespace"),
             "`parameters.scope` is set to 'Namespace'",
         )),
-        "Cluster" if !namespace.is_empty() => errors.push(FieldError::forbidden(
+        "Namespace" => {
+            let name = namespace.unwrap_or_default();
+            let path = format!("{path}.namespace");
+            errors.extend(invalid_all(&path, name, names::dns1123_label(name)));
+        }
+        "Cluster" if namespace.is_some() => errors.push(FieldError::forbidden(
             format!("{path}.namespace"),
             "`parameters.scope` is set to 'Cluster'",
         )),
-        "Namespace" | "Cluster" => {}
+        "Cluster" => {}
         "" => errors.push(FieldError::required(format!("{path}.scope"), "")),
         _ => errors.push(FieldError::not_supported(
             format!("{path}.scope"),

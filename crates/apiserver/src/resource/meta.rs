@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::FieldError;
-use super::names;
 use super::value::ValueExt;
+use super::{FieldError, ip, names};
 
 /// What a kind's objects may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +12,6 @@ pub(crate) enum NameRule {
     Subdomain,
     /// A DNS label: namespaces, Services.
     Label,
-    /// A DNS label that starts with a letter.
-    Label1035,
     /// An address in its canonical form: `IPAddress`.
     Address,
 }
@@ -24,12 +21,7 @@ impl NameRule {
         match self {
             Self::Subdomain => names::dns1123_subdomain(name),
             Self::Label => names::dns1123_label(name),
-            Self::Label1035 => names::dns1035_label(name),
-            Self::Address => match names::parse_ip(name) {
-                Some(ip) if ip.to_string() == name => Vec::new(),
-                Some(_) => vec!["must be a canonical format IP address".to_owned()],
-                None => vec!["must be a valid IP address".to_owned()],
-            },
+            Self::Address => ip::strict("", name).into_iter().map(|error| error.detail).collect(),
         }
     }
 }
@@ -131,14 +123,11 @@ fn accessors(meta: &Value) -> Vec<FieldError> {
     errors.extend(owner_references(meta.list("ownerReferences")));
     for (i, finalizer) in meta.list("finalizers").iter().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
-        let path = format!("metadata.finalizers[{i}]");
-        for message in names::qualified_name(text) {
-            errors.push(FieldError::invalid_text(path.as_str(), text, message));
-        }
+        errors.extend(invalid_all("metadata.finalizers", text, names::qualified_name(text)));
         let known = ["foregroundDeletion", "orphan", "kubernetes"];
         if !text.contains('/') && !known.contains(&text) {
             errors.push(FieldError::invalid_text(
-                path,
+                format!("metadata.finalizers[{i}]"),
                 text,
                 "name is neither a standard finalizer name nor is it fully qualified",
             ));
@@ -210,30 +199,47 @@ fn owner_references(references: &[Value]) -> Vec<FieldError> {
                 errors.push(FieldError::invalid_text(
                     format!("{path}.{field}"),
                     "",
-                    format!("{field} must not be empty"),
+                    "must not be empty",
                 ));
             }
         }
         if version == "v1" && reference.text("kind") == "Event" {
-            errors.push(FieldError::invalid_text(
+            let mut error = FieldError::invalid(
                 path,
-                "/v1, Kind=Event",
+                &Value::Null,
                 "/v1, Kind=Event is disallowed from being an owner",
-            ));
+            );
+            error.value = go_reference(reference);
+            errors.push(error);
         }
         if reference.flag("controller") == Some(true) {
             let this = format!("{}/{}", reference.text("kind"), reference.text("name"));
             match &controller {
-                Some(first) => errors.push(FieldError::invalid(
-                    path,
-                    &Value::from(references.to_vec()),
-                    format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"),
-                )),
+                Some(first) => {
+                    let mut error = FieldError::invalid(
+                        path,
+                        &Value::Null,
+                        format!(
+                            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+                        ),
+                    );
+                    let all: Vec<String> = references.iter().map(go_reference).collect();
+                    error.value = format!("[{}]", all.join(","));
+                    errors.push(error);
+                }
                 None => controller = Some(this),
             }
         }
     }
     errors
+}
+
+/// An owner reference with its fields in the order of Go's struct.
+fn go_reference(reference: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let present = fields.into_iter().filter(|field| reference.has(field));
+    let parts: Vec<String> = present.map(|f| format!("\"{f}\":{}", reference.at(f))).collect();
+    format!("{{{}}}", parts.join(","))
 }
 
 /// `must be greater than or equal to 0` where the number at `path` is negative.
@@ -246,6 +252,25 @@ pub(crate) fn non_negative(object: &Value, at: &str, path: &str) -> Option<Field
 /// Joins messages about one text value to errors.
 pub(crate) fn invalid_all(path: &str, value: &str, messages: Vec<String>) -> Vec<FieldError> {
     messages.into_iter().map(|m| FieldError::invalid_text(path, value, m)).collect()
+}
+
+/// Complaints about one address of a load balancer in a status, an IP or a host name. `known` are
+/// the addresses that the old status had.
+pub(crate) fn balancer_address(entry: &Value, path: &str, known: &[&str]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let (address, name) = (entry.text("ip"), entry.text("hostname"));
+    if !address.is_empty() {
+        errors.extend(ip::legacy(&format!("{path}.ip"), address, known));
+    }
+    if !name.is_empty() {
+        let path = format!("{path}.hostname");
+        errors.extend(invalid_all(&path, name, names::dns1123_subdomain(name)));
+        if names::parse_ip_sloppy(name).is_some() {
+            let text = "must be a DNS name, not an IP address";
+            errors.push(FieldError::invalid_text(path, name, text));
+        }
+    }
+    errors
 }
 
 /// Keeps what a status update may not change: everything but `status` and some of `metadata`.
@@ -309,7 +334,7 @@ mod tests {
         assert_eq!(
             texts(&validate(&address, false, NameRule::Address)),
             [
-                "metadata.name: Invalid value: \"2001:DB8::1\": must be a canonical format IP address"
+                "metadata.name: Invalid value: \"2001:DB8::1\": must be in canonical form (\"2001:db8::1\")"
             ]
         );
     }

@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod ingress;
 mod ingress_class;
+mod ip;
 mod lease;
 pub(crate) mod meta;
 pub(crate) mod names;
@@ -259,9 +260,22 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Brings an object that passed validation into the form in which it is kept.
+    fn canonicalize(&self, _object: &mut Value) {}
+
     /// Texts for the `Warning` header.
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The same for an update of the status.
+    fn status_warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What every request for the resource is warned of, reads included.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
     }
 
     /// Allocates what the object needs (`object` new or changed) and releases what it no longer

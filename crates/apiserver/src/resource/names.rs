@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
-const LABEL_1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const CONFIG_KEY: &str = "[-._a-zA-Z0-9]+";
@@ -26,6 +25,11 @@ fn is_label_shape(text: &str) -> bool {
 }
 
 fn too_long(max: usize) -> String {
+    format!("must be no more than {max} characters")
+}
+
+/// The same for keys and values of labels, whose texts Kubernetes words differently.
+fn label_too_long(max: usize) -> String {
     format!("must be no more than {max} bytes")
 }
 
@@ -82,32 +86,20 @@ pub(crate) fn dns1123_subdomain(text: &str) -> Vec<String> {
     errors
 }
 
-/// A DNS label of RFC 1035, at most 63 bytes: what a Service is called.
-pub(crate) fn dns1035_label(text: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if text.len() > 63 {
-        errors.push(too_long(63));
-    }
-    if !(is_label_shape(text) && text.as_bytes()[0].is_ascii_lowercase()) {
-        errors.push(regex_error(
-            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character",
-            LABEL_1035,
-            &["my-name", "abc-123"],
-        ));
-    }
-    errors
-}
-
 /// A DNS name whose first label may be `*`.
 pub(crate) fn wildcard_dns1123_subdomain(text: &str) -> Vec<String> {
-    match text.strip_prefix("*.") {
-        Some(rest) if is_subdomain_shape(rest) && text.len() <= 253 => Vec::new(),
-        _ => vec![regex_error(
+    let mut errors = Vec::new();
+    if text.len() > 253 {
+        errors.push(too_long(253));
+    }
+    if !text.strip_prefix("*.").is_some_and(is_subdomain_shape) {
+        errors.push(regex_error(
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
             &format!(r"\*\.{SUBDOMAIN}"),
             &["*.example.com"],
-        )],
+        ));
     }
+    errors
 }
 
 fn is_name_part(text: &str) -> bool {
@@ -133,7 +125,7 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
         (Some(prefix), Some(name), None) => (Some(prefix), name),
         _ => {
             return vec![format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 regex_error(QUALIFIED_MESSAGE, QUALIFIED, &["MyName", "my.name", "123-abc"])
             )];
         }
@@ -149,7 +141,7 @@ pub(crate) fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        errors.push(format!("name part {}", too_long(63)));
+        errors.push(format!("name part {}", label_too_long(63)));
     }
     if !is_name_part(name) {
         errors.push(format!(
@@ -165,7 +157,7 @@ const QUALIFIED_MESSAGE: &str = "must consist of alphanumeric characters, '-', '
 pub(crate) fn label_value(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 63 {
-        errors.push(too_long(63));
+        errors.push(label_too_long(63));
     }
     if !text.is_empty() && !is_name_part(text) {
         errors.push(regex_error(
@@ -224,7 +216,7 @@ pub(crate) fn env_var_name(text: &str) -> Vec<String> {
 pub(crate) fn port_name(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 15 {
-        errors.push("must be no more than 15 bytes".to_owned());
+        errors.push(too_long(15));
     }
     if text.is_empty() || !text.bytes().all(|b| alphanumeric(b) || b == b'-') {
         errors.push(
@@ -279,70 +271,35 @@ pub(crate) const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 o
 pub(crate) const NOT_A_CIDR: &str =
     "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
-/// The address and the prefix length of a CIDR block.
-pub(crate) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = text.split_once('/')?;
-    let address = parse_ip_sloppy(address)?;
-    if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let length: u8 = length.parse().ok()?;
-    let max = if address.is_ipv4() { 32 } else { 128 };
-    (length <= max).then_some((address, length))
-}
-
-/// Addresses that an endpoint or an external address may not be, after `ValidateNonSpecialIP`.
-pub(crate) fn special_ip(ip: IpAddr) -> Vec<&'static str> {
-    let mut errors = Vec::new();
-    let ip = match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-        v4 => v4,
-    };
-    if ip.is_unspecified() {
-        errors.push("may not be unspecified (0.0.0.0)");
-    }
-    if ip.is_loopback() {
-        errors.push("may not be in the loopback range (127.0.0.0/8, ::1/128)");
-    }
-    let link_local = match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if link_local {
-        errors.push("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-    }
-    let link_local_multicast = match ip {
-        IpAddr::V4(v4) => v4.octets()[..3] == [224, 0, 0],
-        IpAddr::V6(v6) => is_link_local_multicast(v6),
-    };
-    if link_local_multicast {
-        errors.push("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
-    }
-    errors
-}
-
-fn is_link_local_multicast(ip: Ipv6Addr) -> bool {
+/// `net.IP.IsLinkLocalMulticast` of Go, for IPv6.
+pub(super) fn is_link_local_multicast(ip: Ipv6Addr) -> bool {
     ip.octets()[0] == 0xff && ip.octets()[1] & 0x0f == 0x02
 }
 
-/// `kubernetes.io`-style names of ingress classes and the like: `domain/path`.
-pub(crate) fn domain_prefixed_path(text: &str) -> Vec<String> {
-    let Some((domain, path)) = text.split_once('/') else {
-        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+/// What is wrong with `domain/path`, the name of an ingress controller; each complaint is about the
+/// part of the text that it comes with.
+pub(crate) fn domain_prefixed_path(text: &str) -> Vec<(&str, String)> {
+    let parts =
+        text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
+    let Some((domain, path)) = parts else {
+        return vec![(text, "must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned())];
     };
-    if domain.is_empty() || path.is_empty() {
-        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
-    }
-    let mut errors = dns1123_subdomain(domain);
+    let mut errors: Vec<_> = dns1123_subdomain(domain).into_iter().map(|e| (domain, e)).collect();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
     if !path.bytes().all(allowed) {
-        errors.push(regex_error(
-            "Invalid path",
-            "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+",
-            &["my-path/subpath"],
-        ));
+        let pattern = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+        errors.push((path, format!("Invalid path (regex used for validation is '{pattern}')")));
     }
     errors
+}
+
+/// What is wrong with a text that is to stand alone in a path of the API.
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    let bad = ["/", "%"].into_iter().filter(|part| text.contains(part));
+    bad.map(|part| format!("may not contain '{part}'")).collect()
 }
 
 #[cfg(test)]
@@ -364,14 +321,7 @@ mod tests {
             );
         }
         assert_eq!(dns1123_label("a.b"), ["must not contain dots"]);
-        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
-        assert_eq!(
-            dns1035_label("1a"),
-            [
-                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-            ]
-        );
-        assert!(dns1035_label("a1").is_empty());
+        assert_eq!(dns1123_label(&"a".repeat(64)), ["must be no more than 63 characters"]);
     }
 
     #[test]
@@ -398,8 +348,5 @@ mod tests {
         assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
         assert_eq!(parse_ip("010.0.0.1"), None);
         assert_eq!(parse_ip_sloppy("010.0.0.1"), parse_ip("10.0.0.1"));
-        assert_eq!(special_ip("127.0.0.1".parse().unwrap()).len(), 1);
-        assert!(special_ip("10.0.0.1".parse().unwrap()).is_empty());
-        assert_eq!(parse_cidr("10.0.0.0/33"), None);
     }
 }

@@ -5,9 +5,22 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::meta::{self, NameRule, invalid_all};
-use super::names;
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip, names};
+
+/// What Kubernetes writes into every node, known or not.
+const NODE_INFO: [&str; 10] = [
+    "architecture",
+    "bootID",
+    "containerRuntimeVersion",
+    "kernelVersion",
+    "kubeProxyVersion",
+    "kubeletVersion",
+    "machineID",
+    "operatingSystem",
+    "osImage",
+    "systemUUID",
+];
 
 #[derive(Debug)]
 pub(crate) struct Node;
@@ -52,10 +65,30 @@ impl Strategy for Node {
         let addresses = object.list("status.addresses");
         for (i, address) in addresses.iter().enumerate() {
             if addresses[..i].contains(address) {
-                errors.push(FieldError::duplicate(format!("status.addresses[{i}]"), address));
+                let mut error =
+                    FieldError::duplicate(format!("status.addresses[{i}]"), &Value::Null);
+                let (kind, text) = (address.at("type"), address.at("address"));
+                error.value = format!("{{\"Type\":{kind},\"Address\":{text}}}");
+                errors.push(error);
             }
         }
         errors
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if object.has("spec.configSource") {
+            warnings.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !object.text("spec.externalID").is_empty() {
+            warnings.push(
+                "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned(),
+            );
+        }
+        for (i, range) in object.texts("spec.podCIDRs").into_iter().enumerate() {
+            warnings.extend(ip::cidr_warnings(&format!("spec.podCIDRs[{i}]"), range));
+        }
+        warnings
     }
 
     fn counts_generation(&self) -> bool {
@@ -63,14 +96,34 @@ impl Strategy for Node {
     }
 
     fn apply_defaults(&self, object: &mut Value) {
-        // The single range and the list say the same.
+        // The single range and the list say the same; where they do not, the single one counts.
         let single = object.text("spec.podCIDR").to_owned();
-        if !single.is_empty() && object.list("spec.podCIDRs").is_empty() {
-            *object.slot("spec.podCIDRs") = json!([single]);
-        } else if single.is_empty()
-            && let Some(first) = object.list("spec.podCIDRs").first().cloned()
-        {
-            *object.slot("spec.podCIDR") = first;
+        let first = object.list("spec.podCIDRs").first().cloned();
+        match first {
+            Some(first) if single.is_empty() => *object.slot("spec.podCIDR") = first,
+            Some(first) if first == *single => {}
+            _ if !single.is_empty() => *object.slot("spec.podCIDRs") = json!([single]),
+            _ => {}
+        }
+        let spec = object.slot("spec");
+        if !spec.is_object() {
+            *spec = json!({});
+        }
+        if spec.flag("unschedulable") == Some(false) {
+            spec.remove_at("unschedulable");
+        }
+        for field in NODE_INFO {
+            let slot = object.slot("status").slot("nodeInfo").slot(field);
+            if slot.is_null() {
+                *slot = "".into();
+            }
+        }
+        let port = object.slot("status.daemonEndpoints.kubeletEndpoint.Port");
+        if port.is_null() {
+            *port = 0.into();
+        }
+        if object.has("status.capacity") && !object.has("status.allocatable") {
+            *object.slot("status.allocatable") = object.at("status.capacity").clone();
         }
     }
 
@@ -95,27 +148,25 @@ fn node(object: &Value) -> Vec<FieldError> {
         if effect.is_empty() {
             errors.push(FieldError::required(format!("{path}.effect"), ""));
         } else if !effects.contains(&effect) {
-            errors.push(FieldError::not_supported(
+            errors.push(FieldError::not_supported_in_order(
                 format!("{path}.effect"),
                 taint.at("effect"),
                 &effects,
             ));
         }
         if !seen.insert((key, effect)) {
-            let mut error = FieldError::duplicate(path, taint);
+            let mut error = FieldError::duplicate(path, &Value::Null);
+            error.value = format!(
+                "{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":{}}}",
+                taint.at("timeAdded")
+            );
             error.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(error);
         }
     }
     let ranges = object.texts("spec.podCIDRs");
     for (i, range) in ranges.iter().enumerate() {
-        if names::parse_cidr(range).is_none() {
-            errors.push(FieldError::invalid_text(
-                format!("spec.podCIDRs[{i}]"),
-                range,
-                names::NOT_A_CIDR,
-            ));
-        }
+        errors.extend(ip::legacy_cidr(&format!("spec.podCIDRs[{i}]"), range, &[]));
     }
     let v6 = |range: &&&str| range.contains(':');
     if ranges.len() > 2 || ranges.len() == 2 && ranges.iter().filter(v6).count() != 1 {
@@ -155,7 +206,7 @@ mod tests {
         assert_eq!(
             texts(Node.validate_create(&tainted)),
             [
-                "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoExecute\", \"NoSchedule\", \"PreferNoSchedule\""
+                "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The reviews of authorization.k8s.io: answered, never stored.
+//! The reviews of authentication.k8s.io and authorization.k8s.io: answered, never stored.
 
 use super::Strategy;
 

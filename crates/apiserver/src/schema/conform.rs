@@ -124,10 +124,7 @@ impl Walk {
                 if value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) {
                     return Ok(());
                 }
-                return Err(format!(
-                    "json: cannot unmarshal {} into Go value of type int32",
-                    go_value_name(value)
-                ));
+                return Err(self.mismatch(value, "int32"));
             }
             Type::Quantity => return quantity(value),
             Type::Time | Type::MicroTime => return self.time(kind, value),

@@ -224,7 +224,7 @@ mod tests {
             ),
             (
                 r#"{"spec":{"ports":[{"port":80,"targetPort":true}]}}"#,
-                "json: cannot unmarshal bool into Go value of type int32",
+                "json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32",
             ),
             (
                 r#"{"metadata":{"creationTimestamp":"soon"}}"#,

@@ -47,6 +47,7 @@ pub(crate) static ROOTS: &[Root] = &[
     root::<apps::Deployment>("apps", "v1", "Deployment"),
     root::<apps::ReplicaSet>("apps", "v1", "ReplicaSet"),
     root::<apps::StatefulSet>("apps", "v1", "StatefulSet"),
+    root::<authentication::SelfSubjectReview>("authentication.k8s.io", "v1", "SelfSubjectReview"),
     root::<authentication::TokenRequest>("authentication.k8s.io", "v1", "TokenRequest"),
     root::<authorization::SelfSubjectAccessReview>(
         "authorization.k8s.io",

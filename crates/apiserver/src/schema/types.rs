@@ -111,6 +111,13 @@ static APPS_V1_STATEFULSETUPDATESTRATEGY: Struct = Struct { name: "io.k8s.api.ap
 static AUTHENTICATION_V1_BOUNDOBJECTREFERENCE: Struct = Struct { name: "io.k8s.api.authentication.v1.BoundObjectReference", atomic: false, fields: &[
     f("apiVersion", T::String), f("kind", T::String), f("name", T::String), f("uid", T::String),
 ] };
+static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Struct = Struct { name: "io.k8s.api.authentication.v1.SelfSubjectReview", atomic: false, fields: &[
+    f("apiVersion", T::String), f("kind", T::String), f("metadata", T::Struct(&META_V1_OBJECTMETA)),
+    f("status", T::Struct(&AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS)),
+] };
+static AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS: Struct = Struct { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", atomic: false, fields: &[
+    f("userInfo", T::Struct(&AUTHENTICATION_V1_USERINFO)),
+] };
 static AUTHENTICATION_V1_TOKENREQUEST: Struct = Struct { name: "io.k8s.api.authentication.v1.TokenRequest", atomic: false, fields: &[
     f("apiVersion", T::String), f("kind", T::String), f("metadata", T::Struct(&META_V1_OBJECTMETA)),
     f("spec", T::Struct(&AUTHENTICATION_V1_TOKENREQUESTSPEC)), f("status", T::Struct(&AUTHENTICATION_V1_TOKENREQUESTSTATUS)),
@@ -120,6 +127,9 @@ static AUTHENTICATION_V1_TOKENREQUESTSPEC: Struct = Struct { name: "io.k8s.api.a
 ] };
 static AUTHENTICATION_V1_TOKENREQUESTSTATUS: Struct = Struct { name: "io.k8s.api.authentication.v1.TokenRequestStatus", atomic: false, fields: &[
     f("expirationTimestamp", T::Time), f("token", T::String),
+] };
+static AUTHENTICATION_V1_USERINFO: Struct = Struct { name: "io.k8s.api.authentication.v1.UserInfo", atomic: false, fields: &[
+    f("extra", T::Map(&T::List(&T::String))), f("groups", T::List(&T::String)), f("uid", T::String), f("username", T::String),
 ] };
 static AUTHORIZATION_V1_FIELDSELECTORATTRIBUTES: Struct = Struct { name: "io.k8s.api.authorization.v1.FieldSelectorAttributes", atomic: false, fields: &[
     f("rawSelector", T::String), f("requirements", T::List(&T::Struct(&META_V1_FIELDSELECTORREQUIREMENT))),
@@ -1036,7 +1046,8 @@ pub(super) static KINDS: &[(&str, &str, &str, &Struct)] = &[
     ("", "v1", "Secret", &CORE_V1_SECRET), ("", "v1", "Service", &CORE_V1_SERVICE), ("", "v1", "ServiceAccount", &CORE_V1_SERVICEACCOUNT),
     ("apps", "v1", "ControllerRevision", &APPS_V1_CONTROLLERREVISION), ("apps", "v1", "DaemonSet", &APPS_V1_DAEMONSET),
     ("apps", "v1", "Deployment", &APPS_V1_DEPLOYMENT), ("apps", "v1", "ReplicaSet", &APPS_V1_REPLICASET),
-    ("apps", "v1", "StatefulSet", &APPS_V1_STATEFULSET), ("authentication.k8s.io", "v1", "TokenRequest", &AUTHENTICATION_V1_TOKENREQUEST),
+    ("apps", "v1", "StatefulSet", &APPS_V1_STATEFULSET), ("authentication.k8s.io", "v1", "SelfSubjectReview", &AUTHENTICATION_V1_SELFSUBJECTREVIEW),
+    ("authentication.k8s.io", "v1", "TokenRequest", &AUTHENTICATION_V1_TOKENREQUEST),
     ("authorization.k8s.io", "v1", "SelfSubjectAccessReview", &AUTHORIZATION_V1_SELFSUBJECTACCESSREVIEW),
     ("authorization.k8s.io", "v1", "SelfSubjectRulesReview", &AUTHORIZATION_V1_SELFSUBJECTRULESREVIEW),
     ("autoscaling", "v1", "Scale", &AUTOSCALING_V1_SCALE), ("coordination.k8s.io", "v1", "Lease", &COORDINATION_V1_LEASE),

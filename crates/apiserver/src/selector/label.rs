@@ -378,7 +378,7 @@ mod tests {
             assert_eq!(LabelSelector::parse(text).unwrap_err().0, expected, "{text}");
         }
         assert!(LabelSelector::parse("a/b/c=d").unwrap_err().0.starts_with(
-            "unable to parse requirement: <nil>: Invalid value: \"a/b/c\": a qualified name must consist"
+            "unable to parse requirement: <nil>: Invalid value: \"a/b/c\": a valid label key must consist"
         ));
     }
 

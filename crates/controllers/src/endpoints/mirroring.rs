@@ -8,12 +8,17 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    publish, slice,
+    hints::Hints,
+    publish,
+    repack::repack,
+    slice,
     slices::{self, MANAGED_BY, Shape},
 };
 use crate::{
     cache::Key,
     context::{Context, SERVICE_NAME, of_service},
+    events::Kind,
+    owner,
     queue::Outcome,
 };
 
@@ -23,11 +28,8 @@ const MAX_PER_SUBSET: usize = 1000;
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
 /// Annotations that mean the Endpoints object alone.
-const NOT_COPIED: [&str; 3] = [
-    "endpoints.kubernetes.io/last-change-trigger-time",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "endpoints.kubernetes.io/over-capacity",
-];
+const NOT_COPIED: [&str; 2] =
+    [slices::TRIGGERED, "kubectl.kubernetes.io/last-applied-configuration"];
 
 /// Whether Endpoints are mirrored: they belong to a Service without a selector, and nobody else cares for them.
 fn is_mirrored(endpoints: &Endpoints, service: Option<&Service>) -> bool {
@@ -39,9 +41,9 @@ fn is_mirrored(endpoints: &Endpoints, service: Option<&Service>) -> bool {
             .is_some_and(|s| s.selector.as_ref().is_none_or(BTreeMap::is_empty))
 }
 
-fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
+fn endpoint(address: &EndpointAddress, ip: IpAddr, ready: bool) -> Endpoint {
     Endpoint {
-        addresses: vec![address.ip.clone()],
+        addresses: vec![ip.to_string()],
         conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
         hostname: address.hostname.clone(),
         node_name: address.node_name.clone(),
@@ -60,39 +62,48 @@ fn ports(subset: &EndpointSubset) -> Vec<EndpointPort> {
     subset.ports.iter().flatten().map(copy).collect()
 }
 
-/// What the slices of mirrored Endpoints should hold.
-fn wanted(endpoints: &Endpoints) -> slice::Wanted {
+/// What mirroring leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Skipped {
+    /// Addresses that are none.
+    invalid: usize,
+    /// All that were left out.
+    total: usize,
+}
+
+/// What the slices of mirrored Endpoints should hold: one for each subset and family.
+fn wanted(endpoints: &Endpoints) -> (slice::Wanted, Skipped) {
+    let mut skipped = Skipped::default();
     let mut groups: Vec<slice::Group> = Vec::new();
-    for subset in endpoints.subsets.iter().flatten() {
-        let ports = ports(subset);
+    for subset in repack(endpoints.subsets.iter().flatten().cloned()) {
+        let ports = ports(&subset);
+        let families = ["IPv4", "IPv6"].map(|address_type| slice::Group {
+            address_type,
+            ports: ports.clone(),
+            endpoints: Vec::new(),
+        });
+        let [mut v4, mut v6] = families;
+        let mut count = 0;
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let not_ready = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
-        for (address, ready) in ready.chain(not_ready).take(MAX_PER_SUBSET) {
-            let address_type = match address.ip.parse() {
-                Ok(IpAddr::V4(_)) => "IPv4",
-                Ok(IpAddr::V6(_)) => "IPv6",
-                Err(_) => continue,
-            };
-            let at = groups.iter().position(|g| g.address_type == address_type && g.ports == ports);
-            let at = at.unwrap_or_else(|| {
-                groups.push(slice::Group {
-                    address_type,
-                    ports: ports.clone(),
-                    endpoints: Vec::new(),
-                });
-                groups.len() - 1
-            });
-            let endpoint = endpoint(address, ready);
-            if !groups[at]
-                .endpoints
-                .iter()
-                .any(|e| e.addresses == endpoint.addresses && e.target_ref == endpoint.target_ref)
-            {
-                groups[at].endpoints.push(endpoint);
+        for (address, ready) in ready.chain(not_ready) {
+            if count >= MAX_PER_SUBSET {
+                skipped.total += 1;
+                continue;
             }
+            let Ok(ip) = address.ip.parse() else {
+                skipped.invalid += 1;
+                skipped.total += 1;
+                continue;
+            };
+            let group = if matches!(ip, IpAddr::V4(_)) { &mut v4 } else { &mut v6 };
+            group.endpoints.push(endpoint(address, ip, ready));
+            count += 1;
         }
+        groups.extend([v4, v6].into_iter().filter(|group| !group.endpoints.is_empty()));
     }
-    slice::Wanted { groups, types: Vec::new(), homeless: 0 }
+    let types = vec!["IPv4", "IPv6"];
+    (slice::Wanted { groups, types, ..Default::default() }, skipped)
 }
 
 fn shape(endpoints: &Endpoints) -> Shape {
@@ -104,9 +115,13 @@ fn shape(endpoints: &Endpoints) -> Shape {
         service: meta.name.clone().unwrap_or_default(),
         managed_by: MANAGER,
         labels: meta.labels.clone().unwrap_or_default(),
-        annotations,
-        owner: publish::owned_by(endpoints),
+        annotations: Some(annotations),
+        owner: owner::controller_ref::<Endpoints>(endpoints),
+        adopts: true,
+        grows: meta.deletion_timestamp.is_none(),
+        created: None,
         max: MAX_PER_SUBSET,
+        hints: Hints::None,
     }
 }
 
@@ -145,15 +160,40 @@ async fn sync(ctx: Arc<Context>, key: Key) -> Outcome {
     existing.retain(|s| is_managed(s));
     let endpoints = ctx.caches.endpoints.get_key(&key);
     let service = ctx.caches.services.get_key(&key);
-    let mirrored = endpoints
-        .filter(|e| e.metadata.deletion_timestamp.is_none() && is_mirrored(e, service.as_deref()));
-    let actions = match mirrored {
-        Some(endpoints) => slices::plan(&shape(&endpoints), &wanted(&endpoints), &existing),
+    let actions = match endpoints.filter(|e| is_mirrored(e, service.as_deref())) {
+        Some(endpoints) => {
+            let (wanted, skipped) = wanted(&endpoints);
+            let actions = slices::plan(&shape(&endpoints), &wanted, &existing).actions;
+            if !actions.is_empty() {
+                warn(&ctx, &endpoints, skipped);
+            }
+            actions
+        }
         None => existing.into_iter().map(slices::Action::Delete).collect(),
     };
     match publish::write(&ctx, actions).await {
         Err(error) if error.is_namespace_terminating() => Ok(None),
         other => other.map(|()| None),
+    }
+}
+
+/// Says on the Endpoints what was left out.
+fn warn(ctx: &Context, endpoints: &Endpoints, skipped: Skipped) {
+    let say = |reason, message| {
+        let component = "endpoint-slice-mirroring-controller";
+        ctx.events.record(endpoints, component, Kind::Warning, reason, message);
+    };
+    let Skipped { invalid, total } = skipped;
+    if invalid > 0 {
+        let message =
+            format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices");
+        say("InvalidIPAddress", message);
+    }
+    if total > invalid {
+        let message = format!(
+            "A max of {MAX_PER_SUBSET} addresses can be mirrored to EndpointSlices per Endpoints subset. {total} addresses were skipped"
+        );
+        say("TooManyAddressesToMirror", message);
     }
 }
 
@@ -176,7 +216,8 @@ mod tests {
 
     #[test]
     fn every_address_once_by_family_and_ports() {
-        let wanted = wanted(&endpoints(json!({"name": "a"})));
+        let (wanted, skipped) = wanted(&endpoints(json!({"name": "a"})));
+        assert_eq!(skipped, Skipped::default());
         let shape: Vec<_> = wanted
             .groups
             .iter()
@@ -189,9 +230,58 @@ mod tests {
             .collect();
         assert_eq!(
             shape,
-            [("IPv4", vec!["1.1.1.1", "1.1.1.2", "1.1.1.3"]), ("IPv6", vec!["fd00::1"])]
+            [("IPv4", vec!["1.1.1.1", "1.1.1.3", "1.1.1.2"]), ("IPv6", vec!["fd00::1"])]
         );
-        assert_eq!(wanted.groups[0].endpoints[1].conditions.as_ref().unwrap().ready, Some(false));
+        assert_eq!(wanted.groups[0].endpoints[2].conditions.as_ref().unwrap().ready, Some(false));
+    }
+
+    #[test]
+    fn a_thousand_of_a_subset_are_mirrored() {
+        let ips = |from: u32, to: u32| -> Vec<_> {
+            (from..to).map(|n| json!({"ip": format!("10.0.{}.{}", n / 250, n % 250)})).collect()
+        };
+        // Two subsets of the same ports are one.
+        let many: Endpoints = serde_json::from_value(json!({"subsets": [
+            {"addresses": ips(0, 600), "ports": [{"port": 80}]},
+            {"addresses": ips(600, 900), "notReadyAddresses": ips(900, 1200), "ports": [{"port": 80}]},
+            {"addresses": [{"ip": "fd00::1"}, {"ip": "nonsense"}], "ports": [{"port": 81}]},
+        ]}))
+        .unwrap();
+        let (wanted, skipped) = wanted(&many);
+        let sizes: Vec<_> =
+            wanted.groups.iter().map(|g| (g.address_type, g.endpoints.len())).collect();
+        assert_eq!(sizes, [("IPv4", 1000), ("IPv6", 1)]);
+        assert_eq!(skipped, Skipped { invalid: 1, total: 201 });
+    }
+
+    #[test]
+    fn the_mirror_has_the_annotations_of_the_original() {
+        let of = |annotations: serde_json::Value| {
+            endpoints(
+                json!({"name": "a", "namespace": "ns", "uid": "u", "annotations": annotations}),
+            )
+        };
+        let plan = |endpoints: &Endpoints, existing: &[Arc<EndpointSlice>]| {
+            slices::plan(&shape(endpoints), &wanted(endpoints).0, existing).actions
+        };
+        let before = of(json!({"a": "1", "b": "2", slices::TRIGGERED: "2026-01-01T00:00:00Z"}));
+        let made: Vec<_> = plan(&before, &[])
+            .into_iter()
+            .map(|action| match action {
+                slices::Action::Create(slice) => {
+                    assert_eq!(slice.metadata.annotations.as_ref().unwrap().len(), 2);
+                    Arc::new(*slice)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(plan(&before, &made).is_empty());
+        let actions = plan(&of(json!({"a": "1"})), &made);
+        assert_eq!(actions.len(), 2, "one is gone");
+        // Another object of the same name takes the mirror over.
+        let mut heir = before.clone();
+        heir.metadata.uid = Some("v".into());
+        assert!(plan(&heir, &made).iter().all(|a| matches!(a, slices::Action::Update(_))));
     }
 
     #[test]

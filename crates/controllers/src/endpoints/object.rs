@@ -1,13 +1,18 @@
 //! The Endpoints object of a Service: whether it must be written, and what.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
 
 use k8s_openapi::{
     api::core::v1::{EndpointSubset, Endpoints, Pod, Service},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::subsets;
+use super::{slice, slices::TRIGGERED, subsets};
 
 /// Marks the objects of headless Services.
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -26,7 +31,8 @@ pub(super) enum Action {
 
 /// Whether a Service has no virtual address.
 pub(super) fn is_headless(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
+    let address = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref());
+    matches!(address, None | Some("" | "None"))
 }
 
 /// Whether we wrote an object, by its label.
@@ -82,12 +88,19 @@ pub(super) fn plan(
     let truncated = subsets::truncate(&mut subsets);
     let labels = labels(service);
     let Some(existing) = existing else {
+        let mut annotations = BTreeMap::new();
+        if let Some(created) = &service.metadata.creation_timestamp {
+            annotations.insert(TRIGGERED.to_owned(), created.0.to_string());
+        }
+        if truncated {
+            annotations.insert(OVER_CAPACITY.to_owned(), "truncated".to_owned());
+        }
         return Some(Action::Create(Box::new(Endpoints {
             metadata: ObjectMeta {
                 name: service.metadata.name.clone(),
                 namespace: service.metadata.namespace.clone(),
                 labels: Some(labels),
-                annotations: truncated.then(|| [(OVER_CAPACITY.into(), "truncated".into())].into()),
+                annotations: Some(annotations),
                 ..Default::default()
             },
             subsets: (!subsets.is_empty()).then_some(subsets),
@@ -109,8 +122,36 @@ pub(super) fn plan(
     } else {
         annotations.remove(OVER_CAPACITY);
     }
+    match triggered(existing, &subsets, pods) {
+        Some(time) => annotations.insert(TRIGGERED.into(), time.to_string()),
+        None => annotations.remove(TRIGGERED),
+    };
     update.subsets = (!subsets.is_empty()).then_some(subsets);
     Some(Action::Update(Box::new(update)))
+}
+
+/// The address, the pod's uid, and whether it is ready.
+type Told<'a> = (&'a str, Option<&'a str>, bool);
+
+fn told(subsets: &[EndpointSubset]) -> impl Iterator<Item = Told<'_>> {
+    subsets.iter().flat_map(|subset| {
+        let ready = subset.addresses.iter().flatten().map(|a| (a, true));
+        let not_ready = subset.not_ready_addresses.iter().flatten().map(|a| (a, false));
+        ready.chain(not_ready).map(|(a, ready)| (a.ip.as_str(), uid(a), ready))
+    })
+}
+
+/// The earliest change of a pod that the update tells of.
+fn triggered(
+    existing: &Endpoints,
+    subsets: &[EndpointSubset],
+    pods: &[Arc<Pod>],
+) -> Option<Timestamp> {
+    let known: HashSet<_> = told(existing.subsets.as_deref().unwrap_or_default()).collect();
+    let since: HashMap<_, _> =
+        pods.iter().filter_map(|p| Some((p.metadata.uid.as_deref()?, slice::since(p)?))).collect();
+    let new = told(subsets).filter(|address| !known.contains(address));
+    new.filter_map(|(_, uid, _)| since.get(uid?).copied()).min()
 }
 
 #[cfg(test)]
@@ -134,5 +175,45 @@ mod tests {
         assert_eq!(plan(&service, &[], Some(&made)), None);
         service.metadata.labels = None;
         assert!(matches!(plan(&service, &[], Some(&made)), Some(Action::Update(_))));
+    }
+
+    #[test]
+    fn updates_tell_which_change_they_follow() {
+        let service: Service = serde_json::from_value(json!({
+            "metadata": {"name": "blue", "namespace": "ns", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"clusterIP": "10.96.0.1", "ipFamilies": ["IPv4"], "ports": [{"port": 80}]},
+        }))
+        .unwrap();
+        let pod = |id: u8, ready: bool, at: &str| -> Arc<Pod> {
+            let ready = if ready { "True" } else { "False" };
+            let ip = format!("10.0.0.{id}");
+            Arc::new(
+                serde_json::from_value(json!({
+                    "metadata": {"name": format!("p{id}"), "namespace": "ns", "uid": format!("u{id}")},
+                    "spec": {"containers": []},
+                    "status": {"podIP": ip, "podIPs": [{"ip": ip}],
+                        "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": at}]},
+                }))
+                .unwrap(),
+            )
+        };
+        let (noon, one) = ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z");
+        let steps = [
+            (vec![pod(1, true, noon)], Some("2026-01-01T00:00:00Z")),
+            (vec![pod(1, true, noon), pod(2, false, one)], Some(one)),
+            (vec![pod(2, false, one)], None),
+            (vec![pod(2, true, noon)], Some(noon)),
+        ];
+        let mut existing: Option<Endpoints> = None;
+        for (pods, expected) in steps {
+            let written = match plan(&service, &pods, existing.as_ref()) {
+                Some(Action::Create(e) | Action::Update(e)) => *e,
+                None => panic!("nothing written"),
+            };
+            let annotations = written.metadata.annotations.clone().unwrap_or_default();
+            assert_eq!(annotations.get(TRIGGERED).map(String::as_str), expected);
+            assert_eq!(plan(&service, &pods, Some(&written)), None);
+            existing = Some(written);
+        }
     }
 }

@@ -1,24 +1,24 @@
 //! The controllers that publish the pods a Service selects: Endpoints, and EndpointSlices.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Endpoints, Node, Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+use k8s_openapi::api::{
+    core::v1::{Endpoints, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
 };
 use kube::api::{DeleteParams, PostParams, Preconditions};
 
 use parking_lot::Mutex;
 
-use super::{object, slice, slices};
+use super::{
+    hints::{self, Hints},
+    object, slice, slices, topology,
+};
 use crate::{
-    cache::Key,
+    cache::{Change, Key},
     context::{Context, of_service},
     error::{Attempt, ReconcileError},
     events::Kind,
@@ -28,19 +28,20 @@ use crate::{
 };
 
 const MANAGER: &str = "endpointslice-controller.k8s.io";
+const COMPONENT: &str = "endpoint-slice-controller";
 const MAX_ENDPOINTS: usize = 100;
 /// Writes under way at the same time.
 const CONCURRENCY: usize = 8;
 
 /// The label by which topology names a node's zone.
-const ZONE: &str = "topology.kubernetes.io/zone";
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn zone(node: &Node) -> Option<String> {
     node.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).cloned()
 }
 
 /// A Service's selector, if it has one that counts: ExternalName Services select nothing.
-fn selector_of(service: &Service) -> Option<&BTreeMap<String, String>> {
+pub(crate) fn selector_of(service: &Service) -> Option<&BTreeMap<String, String>> {
     let spec = service.spec.as_ref()?;
     if spec.type_.as_deref() == Some("ExternalName") {
         return None;
@@ -62,9 +63,21 @@ fn matters(old: &Pod, new: &Pod) -> bool {
             status.pod_ips.clone(),
             spec.node_name.clone(),
             spec.hostname.clone(),
+            spec.subdomain.clone(),
         )
     };
     view(old) != view(new) || old.metadata.labels != new.metadata.labels
+}
+
+/// Whether the change of a Service can change what is published: statuses do not.
+fn concerns(change: &Change<'_, Service>) -> bool {
+    let (Some(old), Some(new)) = (change.old, change.new) else { return true };
+    let view = |s: &Service| {
+        (s.metadata.uid.clone(), s.metadata.deletion_timestamp.clone(), s.spec.clone())
+    };
+    view(old) != view(new)
+        || old.metadata.labels != new.metadata.labels
+        || old.metadata.annotations != new.metadata.annotations
 }
 
 fn watch(ctx: &Arc<Context>, queue: &Queue<Key>) {
@@ -86,11 +99,19 @@ fn watch(ctx: &Arc<Context>, queue: &Queue<Key>) {
         }
     });
     let q = queue.clone();
-    ctx.caches.services.on_change(move |change| q.add(Key::of(&change.latest().metadata)));
+    ctx.caches.services.on_change(move |change| {
+        if concerns(change) {
+            q.add(Key::of(&change.latest().metadata));
+        }
+    });
 }
 
 /// The pods that a Service selects, sorted by name.
-fn selected(ctx: &Context, namespace: &str, wanted: &BTreeMap<String, String>) -> Vec<Arc<Pod>> {
+pub(crate) fn selected(
+    ctx: &Context,
+    namespace: &str,
+    wanted: &BTreeMap<String, String>,
+) -> Vec<Arc<Pod>> {
     let mut pods = ctx.caches.pods.list_in(namespace);
     pods.retain(|p| selector::matches_map(wanted, &p.metadata.labels));
     pods
@@ -190,6 +211,11 @@ pub fn endpoint_slices(ctx: &Arc<Context>) -> impl Future<Output = ()> + Send + 
     });
     let (c, q) = (ctx.clone(), queue.clone());
     ctx.caches.nodes.on_change(move |change| {
+        if change.old.map(|n| topology::weight(n)) != change.new.map(|n| topology::weight(n)) {
+            let all = c.caches.services.list();
+            let asking = all.iter().filter(|s| hints::by_capacity(s));
+            asking.for_each(|service| q.add(Key::of(&service.metadata)));
+        }
         if change.old.map(|n| zone(n)) == change.new.map(|n| zone(n)) {
             return;
         }
@@ -207,7 +233,8 @@ pub fn endpoint_slices(ctx: &Arc<Context>) -> impl Future<Output = ()> + Send + 
     });
     let ctx = ctx.clone();
     let shutdown = ctx.shutdown.clone();
-    queue.run(CONCURRENCY, shutdown, move |key| sync_slices(ctx.clone(), key))
+    let told: Arc<Told> = Arc::default();
+    queue.run(CONCURRENCY, shutdown, move |key| sync_slices(ctx.clone(), told.clone(), key))
 }
 
 fn is_managed(slice: &EndpointSlice) -> bool {
@@ -219,30 +246,38 @@ fn is_managed(slice: &EndpointSlice) -> bool {
         .is_some_and(|m| m == MANAGER)
 }
 
-fn shape(service: &Service) -> slices::Shape {
+fn shape(service: &Service, hints: Hints) -> slices::Shape {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(object::HEADLESS);
     if object::is_headless(service) {
         labels.insert(object::HEADLESS.into(), String::new());
     }
+    let meta = &service.metadata;
     slices::Shape {
-        namespace: service.metadata.namespace.clone().unwrap_or_default(),
-        service: service.metadata.name.clone().unwrap_or_default(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        service: meta.name.clone().unwrap_or_default(),
         managed_by: MANAGER,
         labels,
-        annotations: BTreeMap::new(),
+        annotations: None,
         owner: owner::controller_ref::<Service>(service),
+        adopts: false,
+        grows: meta.deletion_timestamp.is_none(),
+        created: meta.creation_timestamp.as_ref().map(|time| time.0),
         max: MAX_ENDPOINTS,
+        hints,
     }
 }
 
-async fn sync_slices(ctx: Arc<Context>, key: Key) -> Outcome {
+/// What was last said of a Service's hints by capacity, for each address type.
+type Told = Mutex<HashMap<Key, BTreeMap<&'static str, Result<(), String>>>>;
+
+async fn sync_slices(ctx: Arc<Context>, told: Arc<Told>, key: Key) -> Outcome {
     // Without the Service, its slices go by their owner reference.
-    let Some(service) = ctx.caches.services.get_key(&key) else { return Ok(None) };
-    let Some(wanted) = selector_of(&service) else { return Ok(None) };
-    if service.metadata.deletion_timestamp.is_some() {
+    let Some(service) = ctx.caches.services.get_key(&key) else {
+        told.lock().remove(&key);
         return Ok(None);
-    }
+    };
+    let Some(wanted) = selector_of(&service) else { return Ok(None) };
     let pods = selected(&ctx, &key.namespace, wanted);
     let zone_of = |name: &str| ctx.caches.nodes.get("", name).map(|n| zone(&n));
     let wanted = slice::wanted(&service, &pods, &zone_of);
@@ -251,23 +286,66 @@ async fn sync_slices(ctx: Arc<Context>, key: Key) -> Outcome {
     }
     let mut existing = ctx.caches.slices.group(&of_service(&key.namespace, &key.name));
     existing.retain(|s| is_managed(s));
-    let written = write(&ctx, slices::plan(&shape(&service), &wanted, &existing)).await;
+    let shares = || topology::shares(ctx.caches.nodes.list().iter().map(|node| &**node));
+    let shape = shape(&service, hints::of(&service, shares));
+    let planned = slices::plan(&shape, &wanted, &existing);
+    let written = write(&ctx, planned.actions).await;
+    if written.is_ok() {
+        tell_of_hints(&ctx, &told, &service, &existing, planned.hints);
+    }
     match written {
         Err(error) if error.is_namespace_terminating() => Ok(None),
         Err(error) if error.is_conflict() => Err(error),
         Err(error) => {
             let message =
                 format!("Error updating Endpoint Slices for Service {key}: {}", error.message());
-            ctx.events.record(
-                &*service,
-                "endpoint-slice-controller",
-                Kind::Warning,
-                "FailedToUpdateEndpointSlices",
-                message,
-            );
+            let reason = "FailedToUpdateEndpointSlices";
+            ctx.events.record(&*service, COMPONENT, Kind::Warning, reason, message);
             Err(error)
         }
         Ok(()) => Ok(None),
+    }
+}
+
+/// Says on the Service what became of its hints by capacity, when that changes.
+fn tell_of_hints(
+    ctx: &Context,
+    told: &Told,
+    service: &Service,
+    existing: &[Arc<EndpointSlice>],
+    hints: BTreeMap<&'static str, Result<(), String>>,
+) {
+    let mut told = told.lock();
+    let key = Key::of(&service.metadata);
+    let before = told.remove(&key).unwrap_or_default();
+    let say = |kind, reason, message: String, address_type| {
+        let message = format!("{message}, addressType: {address_type}");
+        ctx.events.record(service, COMPONENT, kind, reason, message);
+    };
+    let enabled = "TopologyAwareHintsEnabled";
+    let disabled = "TopologyAwareHintsDisabled";
+    for (address_type, now) in hints.iter().filter(|(of, now)| before.get(*of) != Some(now)) {
+        let mine = existing.iter().filter(|s| s.address_type == *address_type);
+        match now {
+            // After a restart of ours, the slices tell that it was said.
+            Ok(())
+                if !before.contains_key(address_type)
+                    && !hints::given(mine.map(|s| &**s)).is_empty() => {}
+            Ok(()) => {
+                let message = "Topology Aware Hints has been enabled".to_owned();
+                say(Kind::Normal, enabled, message, address_type);
+            }
+            Err(why) => say(Kind::Warning, disabled, why.clone(), address_type),
+        }
+    }
+    for (address_type, _) in
+        before.iter().filter(|(of, was)| was.is_ok() && !hints.contains_key(*of))
+    {
+        let message = "Topology Aware Hints has been disabled".to_owned();
+        say(Kind::Warning, disabled, message, address_type);
+    }
+    if !hints.is_empty() {
+        told.insert(key, hints);
     }
 }
 
@@ -309,9 +387,4 @@ pub(super) async fn write(
         }
     }
     Ok(())
-}
-
-/// A reference to the Endpoints that mirrored slices belong to.
-pub(super) fn owned_by(endpoints: &Endpoints) -> OwnerReference {
-    owner::controller_ref::<Endpoints>(endpoints)
 }

@@ -1,14 +1,15 @@
 //! What the slices of a Service should hold: its pods as endpoints, by address type and ports.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::{ObjectReference, Pod, Service},
-    discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, ForNode, ForZone},
+    discovery::v1::{Endpoint, EndpointConditions, EndpointPort},
 };
 
 use super::ports;
@@ -33,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) types: Vec<&'static str>,
     /// Pods left out as their node is not known yet.
     pub(super) homeless: usize,
+    /// When pods last became ready or ceased to be, by uid.
+    pub(super) since: HashMap<String, Timestamp>,
 }
 
 /// The address types that a Service's slices have.
@@ -66,13 +69,11 @@ pub(super) fn addresses(of: &Pod, address_type: &str) -> Vec<String> {
         Some(ips) if !ips.is_empty() => ips.iter().map(|ip| ip.ip.as_str()).collect(),
         _ => status.pod_ip.as_deref().into_iter().collect(),
     };
+    // Printed anew, in case the pod has it in an unusual form.
     all.into_iter()
-        .filter(|ip| match ip.parse() {
-            Ok(IpAddr::V4(_)) => address_type == "IPv4",
-            Ok(IpAddr::V6(_)) => address_type == "IPv6",
-            Err(_) => false,
-        })
-        .map(str::to_string)
+        .filter_map(|ip| ip.parse().ok())
+        .filter(|ip: &IpAddr| ip.is_ipv4() == (address_type == "IPv4"))
+        .map(|ip| ip.to_string())
         .collect()
 }
 
@@ -111,22 +112,14 @@ pub(super) fn publishes_not_ready(service: &Service) -> bool {
     service.spec.as_ref().and_then(|s| s.publish_not_ready_addresses).unwrap_or(false)
 }
 
+/// When the pod last became ready or ceased to be.
+pub(super) fn since(of: &Pod) -> Option<Timestamp> {
+    pod::condition(of, "Ready")?.last_transition_time.as_ref().map(|time| time.0)
+}
+
 fn endpoint(of: &Pod, service: &Service, addresses: Vec<String>, zone: Option<String>) -> Endpoint {
     let serving = pod::is_ready(of);
     let terminating = pod::is_terminating(of);
-    let node = pod::node_name(of).map(str::to_string);
-    let distribution = service.spec.as_ref().and_then(|s| s.traffic_distribution.as_deref());
-    let for_zones = || zone.clone().map(|name| vec![ForZone { name }]);
-    let hints = match distribution {
-        Some("PreferClose" | "PreferSameZone") => {
-            for_zones().map(|zones| EndpointHints { for_zones: Some(zones), for_nodes: None })
-        }
-        Some("PreferSameNode") => node.clone().map(|name| EndpointHints {
-            for_zones: for_zones(),
-            for_nodes: Some(vec![ForNode { name }]),
-        }),
-        _ => None,
-    };
     Endpoint {
         addresses,
         conditions: Some(EndpointConditions {
@@ -135,9 +128,9 @@ fn endpoint(of: &Pod, service: &Service, addresses: Vec<String>, zone: Option<St
             terminating: Some(terminating),
         }),
         deprecated_topology: None,
-        hints,
+        hints: None,
         hostname: hostname(of, service),
-        node_name: node,
+        node_name: pod::node_name(of).map(str::to_string),
         target_ref: Some(target_ref(of)),
         zone,
     }
@@ -178,15 +171,19 @@ pub(super) fn wanted(service: &Service, pods: &[Arc<Pod>], zone_of: ZoneOf<'_>) 
     let types = address_types(service);
     let mut groups: BTreeMap<(usize, Vec<String>), Group> = BTreeMap::new();
     let mut homeless = HashSet::new();
+    let mut times = HashMap::new();
     for of in pods.iter().filter(|p| is_published(p, true)) {
-        let zone = match pod::node_name(of).map(zone_of) {
-            Some(Some(zone)) => zone,
-            Some(None) if !publishes_not_ready(service) => {
+        let zone = match pod::node_name(of).and_then(zone_of) {
+            Some(zone) => zone.filter(|zone| !zone.is_empty()),
+            None if !publishes_not_ready(service) => {
                 homeless.insert(of.metadata.uid.clone());
                 continue;
             }
-            Some(None) | None => None,
+            None => None,
         };
+        if let (Some(uid), Some(since)) = (&of.metadata.uid, since(of)) {
+            times.insert(uid.clone(), since);
+        }
         let ports = endpoint_ports(of, service);
         for (order, address_type) in types.iter().enumerate() {
             let addresses = addresses(of, address_type);
@@ -205,7 +202,8 @@ pub(super) fn wanted(service: &Service, pods: &[Arc<Pod>], zone_of: ZoneOf<'_>) 
                 .push(endpoint(of, service, addresses, zone.clone()));
         }
     }
-    Wanted { groups: groups.into_values().collect(), types, homeless: homeless.len() }
+    let groups: Vec<Group> = groups.into_values().collect();
+    Wanted { groups, types, homeless: homeless.len(), since: times }
 }
 
 #[cfg(test)]
@@ -283,7 +281,8 @@ mod tests {
             pod("c", &["10.0.0.3"], true, json!({"spec": {"nodeName": "gone"}})),
             pod("d", &["10.0.0.4"], true, json!({"spec": {"hostname": "d", "subdomain": "blue"}})),
         ];
-        let spec = json!({"ipFamilies": ["IPv6", "IPv4"], "ports": [{"port": 80, "targetPort": "web"}], "trafficDistribution": "PreferClose"});
+        let spec =
+            json!({"ipFamilies": ["IPv6", "IPv4"], "ports": [{"port": 80, "targetPort": "web"}]});
         let wanted = wanted(&service(spec), &pods, &zone);
         let shape: Vec<_> = wanted
             .groups
@@ -308,6 +307,5 @@ mod tests {
         let last = &wanted.groups[1].endpoints[1];
         assert_eq!(last.hostname.as_deref(), Some("d"));
         assert_eq!(last.zone.as_deref(), Some("zone-of-n1"));
-        assert_eq!(last.hints.as_ref().unwrap().for_zones.as_ref().unwrap()[0].name, "zone-of-n1");
     }
 }

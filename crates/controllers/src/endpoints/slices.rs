@@ -5,16 +5,23 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 
-use super::slice::{Group, Wanted, port_key};
+use super::{
+    hints::{self, Hints},
+    packing,
+    slice::{Wanted, port_key},
+};
 use crate::context::SERVICE_NAME;
 
 /// The label that names who writes a slice.
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// When the change happened that a write tells of.
+pub(super) const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +38,18 @@ pub(super) struct Shape {
     pub(super) service: String,
     pub(super) managed_by: &'static str,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) annotations: BTreeMap<String, String>,
+    /// All annotations; `None` for slices whose annotations tell when they changed.
+    pub(super) annotations: Option<BTreeMap<String, String>>,
     pub(super) owner: OwnerReference,
+    /// Slices of another owner are taken over, not deleted.
+    pub(super) adopts: bool,
+    /// New slices may be made: their owner is not being deleted.
+    pub(super) grows: bool,
+    /// When the owner was made: what its first slices tell of.
+    pub(super) created: Option<Timestamp>,
     /// The most endpoints in one slice.
     pub(super) max: usize,
+    pub(super) hints: Hints,
 }
 
 impl Shape {
@@ -45,44 +60,64 @@ impl Shape {
         labels
     }
 
-    fn create(
+    pub(super) fn slice(
         &self,
         address_type: &str,
         ports: &[EndpointPort],
         endpoints: Vec<Endpoint>,
-    ) -> Action {
-        Action::Create(Box::new(EndpointSlice {
+    ) -> EndpointSlice {
+        EndpointSlice {
             metadata: ObjectMeta {
                 generate_name: Some(generate_name(&self.service)),
                 namespace: Some(self.namespace.clone()),
                 labels: Some(self.labels()),
-                annotations: (!self.annotations.is_empty()).then(|| self.annotations.clone()),
+                annotations: self.annotations.clone().filter(|a| !a.is_empty()),
                 owner_references: Some(vec![self.owner.clone()]),
                 ..Default::default()
             },
             address_type: address_type.into(),
             endpoints: Some(endpoints),
             ports: Some(ports.to_vec()),
-        }))
+        }
     }
 
-    fn fits(&self, slice: &EndpointSlice) -> bool {
+    fn owns(&self, slice: &EndpointSlice) -> bool {
+        let owners = slice.metadata.owner_references.as_deref().unwrap_or_default();
+        owners.iter().any(|o| o.uid == self.owner.uid && o.kind == self.owner.kind)
+    }
+
+    /// Whether a slice's metadata are as they should be.
+    pub(super) fn fits(&self, slice: &EndpointSlice) -> bool {
         let meta = &slice.metadata;
+        let annotations = |wanted: &BTreeMap<String, String>| match &meta.annotations {
+            Some(annotations) => annotations == wanted,
+            None => wanted.is_empty(),
+        };
         meta.labels.as_ref() == Some(&self.labels())
-            && self
-                .annotations
-                .iter()
-                .all(|(k, v)| meta.annotations.as_ref().and_then(|a| a.get(k)) == Some(v))
-            && meta.owner_references.as_ref().is_some_and(|o| o.contains(&self.owner))
+            && self.annotations.as_ref().is_none_or(annotations)
+            && self.owns(slice)
     }
 
-    fn update(&self, slice: &EndpointSlice, endpoints: Vec<Endpoint>) -> Action {
+    /// An existing slice with other contents.
+    pub(super) fn rewritten(
+        &self,
+        slice: &EndpointSlice,
+        ports: Option<&[EndpointPort]>,
+        endpoints: Vec<Endpoint>,
+    ) -> EndpointSlice {
         let mut slice = slice.clone();
         slice.metadata.labels = Some(self.labels());
-        slice.metadata.annotations.get_or_insert_default().extend(self.annotations.clone());
-        slice.metadata.owner_references = Some(vec![self.owner.clone()]);
+        if self.annotations.is_some() {
+            slice.metadata.annotations = self.annotations.clone();
+        }
+        if !self.owns(&slice) {
+            slice.metadata.owner_references = Some(vec![self.owner.clone()]);
+        }
+        if let Some(ports) = ports {
+            slice.ports = Some(ports.to_vec());
+        }
         slice.endpoints = Some(endpoints);
-        Action::Update(Box::new(slice))
+        slice
     }
 }
 
@@ -101,267 +136,132 @@ fn same_ports(slice: &EndpointSlice, ports: &[EndpointPort]) -> bool {
     existing == wanted
 }
 
-/// What makes two endpoints the same one: their target and addresses.
-fn identity(endpoint: &Endpoint) -> String {
-    let target = endpoint.target_ref.as_ref();
-    let field = |f: Option<&String>| f.cloned().unwrap_or_default();
-    format!(
-        "{}/{}/{}/{}",
-        field(target.and_then(|t| t.uid.as_ref())),
-        field(target.and_then(|t| t.namespace.as_ref())),
-        field(target.and_then(|t| t.name.as_ref())),
-        endpoint.addresses.join(",")
-    )
+/// The slices of one address type, sorted by what becomes of them.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) create: Vec<EndpointSlice>,
+    pub(super) update: Vec<EndpointSlice>,
+    pub(super) keep: Vec<Arc<EndpointSlice>>,
+    pub(super) delete: Vec<Arc<EndpointSlice>>,
+    /// The earliest change of a pod that the writes tell of.
+    pub(super) triggered: Option<Timestamp>,
+}
+
+/// All writes for a Service, and what became of its topology hints.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    pub(super) actions: Vec<Action>,
+    /// For each address type, why there are no hints by capacity although they were asked for.
+    pub(super) hints: BTreeMap<&'static str, Result<(), String>>,
 }
 
 /// Plans the writes for all slices of a Service. `existing` are those that `shape.managed_by` writes.
-pub(super) fn plan(shape: &Shape, wanted: &Wanted, existing: &[Arc<EndpointSlice>]) -> Vec<Action> {
-    let mut actions = Vec::new();
+pub(super) fn plan(shape: &Shape, wanted: &Wanted, existing: &[Arc<EndpointSlice>]) -> Planned {
+    let mut planned = Planned::default();
+    let (mut creates, mut deletes) = (Vec::new(), Vec::new());
     let mut left: Vec<Arc<EndpointSlice>> =
         existing.iter().filter(|s| s.metadata.deletion_timestamp.is_none()).cloned().collect();
-    let mut populated: Vec<&str> = Vec::new();
-    for group in &wanted.groups {
-        populated.push(group.address_type);
-        let (mine, others) = left
-            .into_iter()
-            .partition(|s| s.address_type == group.address_type && same_ports(s, &group.ports));
-        left = others;
-        plan_group(shape, group, mine, &mut actions);
+    let old: HashMap<Option<String>, Arc<EndpointSlice>> =
+        left.iter().map(|s| (s.metadata.name.clone(), s.clone())).collect();
+    if !shape.adopts {
+        // Those of an earlier Service of the same name are for the garbage collector, too.
+        let foreign: Vec<_> = left.extract_if(.., |s| !shape.owns(s)).collect();
+        deletes.extend(foreign.into_iter().map(Action::Delete));
     }
-    // A Service without endpoints keeps one empty slice of each type, so that all can see that it was looked at.
+    let mut triggered = left.is_empty().then_some(shape.created).flatten();
+    let is_new = triggered.is_some();
     for address_type in &wanted.types {
-        if populated.contains(address_type) {
-            continue;
+        let mine: Vec<_> = left.extract_if(.., |s| s.address_type == *address_type).collect();
+        let mut draft = draft(shape, wanted, address_type, mine);
+        if let Some(result) = hints::apply(&shape.hints, &mut draft) {
+            planned.hints.insert(address_type, result);
         }
-        let empty = |s: &Arc<EndpointSlice>| {
-            s.address_type == *address_type
-                && s.ports.as_ref().is_none_or(Vec::is_empty)
-                && s.endpoints.as_ref().is_none_or(Vec::is_empty)
-        };
-        match left.iter().position(empty) {
-            Some(at) => {
-                let placeholder = left.remove(at);
-                if !shape.fits(&placeholder) {
-                    actions.push(shape.update(&placeholder, Vec::new()));
-                }
-            }
-            None => actions.push(shape.create(address_type, &[], Vec::new())),
+        recycle(shape, &mut draft);
+        if !is_new {
+            triggered = triggered.into_iter().chain(draft.triggered).min();
+        }
+        if shape.grows {
+            creates.append(&mut draft.create);
+        }
+        // Hints may come out as they were.
+        draft.update.retain(|slice| old.get(&slice.metadata.name).is_none_or(|o| **o != *slice));
+        planned.actions.extend(draft.update.into_iter().map(|s| Action::Update(Box::new(s))));
+        deletes.extend(draft.delete.into_iter().map(Action::Delete));
+    }
+    let mut actions: Vec<_> = creates.into_iter().map(|s| Action::Create(Box::new(s))).collect();
+    actions.append(&mut planned.actions);
+    if shape.annotations.is_none() {
+        for action in &mut actions {
+            tell_when(action, triggered);
         }
     }
+    actions.append(&mut deletes);
     actions.extend(left.into_iter().map(Action::Delete));
-    actions
+    planned.actions = actions;
+    planned
 }
 
-/// Plans one address type and set of ports: keeps endpoints where they are, fills the slices that are
-/// written anyway, then the fullest one that can take all the rest, then new ones.
-fn plan_group(
-    shape: &Shape,
-    group: &Group,
-    existing: Vec<Arc<EndpointSlice>>,
-    actions: &mut Vec<Action>,
-) {
-    let mut missing: HashMap<String, &Endpoint> =
-        group.endpoints.iter().map(|e| (identity(e), e)).collect();
-    struct Plan {
-        slice: Arc<EndpointSlice>,
-        endpoints: Vec<Endpoint>,
-        write: bool,
+fn tell_when(action: &mut Action, triggered: Option<Timestamp>) {
+    let (Action::Create(slice) | Action::Update(slice)) = action else { return };
+    let annotations = &mut slice.metadata.annotations;
+    match triggered {
+        Some(time) => {
+            annotations.get_or_insert_default().insert(TRIGGERED.into(), time.to_string());
+        }
+        None => {
+            if let Some(annotations) = annotations {
+                annotations.remove(TRIGGERED);
+            }
+        }
     }
-    let mut plans: Vec<Plan> = existing
-        .into_iter()
-        .map(|slice| {
-            let mut write = !shape.fits(&slice);
-            let mut endpoints = Vec::new();
-            for endpoint in slice.endpoints.iter().flatten() {
-                match missing.remove(&identity(endpoint)) {
-                    Some(wanted) => {
-                        write |= wanted != endpoint;
-                        endpoints.push(wanted.clone());
-                    }
-                    None => write = true,
+}
+
+/// Plans one address type.
+fn draft(
+    shape: &Shape,
+    wanted: &Wanted,
+    address_type: &'static str,
+    mut left: Vec<Arc<EndpointSlice>>,
+) -> Draft {
+    let mut draft = Draft::default();
+    for group in wanted.groups.iter().filter(|g| g.address_type == address_type) {
+        let mine: Vec<_> = left.extract_if(.., |s| same_ports(s, &group.ports)).collect();
+        packing::pack(shape, group, &mine, &wanted.since, &mut draft);
+    }
+    // A Service without endpoints keeps one empty slice of each type, so that all can see that it was looked at.
+    let empty = draft.create.is_empty() && draft.update.is_empty() && draft.keep.is_empty();
+    if empty && shape.annotations.is_none() {
+        let placeholder = |s: &Arc<EndpointSlice>| {
+            s.ports.as_ref().is_none_or(Vec::is_empty)
+                && s.endpoints.as_ref().is_none_or(Vec::is_empty)
+        };
+        left.append(&mut draft.delete);
+        match left.iter().position(placeholder) {
+            Some(at) => {
+                let placeholder = left.remove(at);
+                if shape.fits(&placeholder) {
+                    draft.keep.push(placeholder);
+                } else {
+                    draft.update.push(shape.rewritten(&placeholder, None, Vec::new()));
                 }
             }
-            Plan { slice, endpoints, write }
-        })
-        .collect();
-    let mut rest: Vec<Endpoint> = group
-        .endpoints
-        .iter()
-        .filter(|e| missing.contains_key(&identity(e)))
-        .map(|e| (*e).clone())
-        .collect();
-    rest.reverse();
+            None => draft.create.push(shape.slice(address_type, &[], Vec::new())),
+        }
+    }
+    draft.delete.append(&mut left);
+    draft
+}
 
-    // The fullest first, so that slices fill up.
-    plans.sort_by(|a, b| {
-        b.endpoints
-            .len()
-            .cmp(&a.endpoints.len())
-            .then_with(|| a.slice.metadata.name.cmp(&b.slice.metadata.name))
-    });
-    for plan in plans.iter_mut().filter(|p| p.write && !p.endpoints.is_empty()) {
-        while plan.endpoints.len() < shape.max
-            && let Some(endpoint) = rest.pop()
-        {
-            plan.endpoints.push(endpoint);
-        }
-    }
-    // An emptied slice is better filled than deleted and made anew.
-    for plan in plans.iter_mut().filter(|p| p.endpoints.is_empty()) {
-        while plan.endpoints.len() < shape.max
-            && let Some(endpoint) = rest.pop()
-        {
-            plan.endpoints.push(endpoint);
-            plan.write = true;
-        }
-    }
-    if !rest.is_empty()
-        && let Some(plan) =
-            plans.iter_mut().find(|p| !p.write && p.endpoints.len() + rest.len() <= shape.max)
-    {
-        plan.endpoints.extend(rest.drain(..).rev());
-        plan.write = true;
-    }
-    for plan in plans {
-        if plan.endpoints.is_empty() {
-            actions.push(Action::Delete(plan.slice));
-        } else if plan.write {
-            actions.push(shape.update(&plan.slice, plan.endpoints));
-        }
-    }
-    rest.reverse();
-    for chunk in rest.chunks(shape.max) {
-        actions.push(shape.create(group.address_type, &group.ports, chunk.to_vec()));
+/// Turns a deletion and a creation into one update.
+fn recycle(shape: &Shape, draft: &mut Draft) {
+    while let (Some(_), Some(_)) = (draft.create.last(), draft.delete.last()) {
+        let (Some(new), Some(old)) = (draft.create.pop(), draft.delete.pop()) else { return };
+        let endpoints = new.endpoints.unwrap_or_default();
+        let ports = new.ports.unwrap_or_default();
+        draft.update.push(shape.rewritten(&old, Some(&ports), endpoints));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    fn shape(max: usize) -> Shape {
-        Shape {
-            namespace: "ns".into(),
-            service: "blue".into(),
-            managed_by: "test",
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            owner: OwnerReference { name: "blue".into(), uid: "u".into(), ..Default::default() },
-            max,
-        }
-    }
-
-    fn endpoint(id: u8, ready: bool) -> Endpoint {
-        Endpoint {
-            addresses: vec![format!("10.0.0.{id}")],
-            conditions: Some(k8s_openapi::api::discovery::v1::EndpointConditions {
-                ready: Some(ready),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }
-    }
-
-    fn wanted(groups: &BTreeMap<i32, BTreeMap<u8, bool>>) -> Wanted {
-        Wanted {
-            groups: groups
-                .iter()
-                .filter(|(_, endpoints)| !endpoints.is_empty())
-                .map(|(port, endpoints)| Group {
-                    address_type: "IPv4",
-                    ports: vec![EndpointPort { port: Some(*port), ..Default::default() }],
-                    endpoints: endpoints.iter().map(|(id, ready)| endpoint(*id, *ready)).collect(),
-                })
-                .collect(),
-            types: vec!["IPv4"],
-            homeless: 0,
-        }
-    }
-
-    fn apply(state: &mut Vec<Arc<EndpointSlice>>, actions: Vec<Action>, serial: &mut u32) -> usize {
-        let writes = actions.len();
-        for action in actions {
-            match action {
-                Action::Create(mut slice) => {
-                    *serial += 1;
-                    slice.metadata.name = Some(format!("blue-{serial:05}"));
-                    state.push(Arc::new(*slice));
-                }
-                Action::Update(slice) => {
-                    let at = state
-                        .iter()
-                        .position(|s| s.metadata.name == slice.metadata.name)
-                        .expect("updated slice exists");
-                    state[at] = Arc::new(*slice);
-                }
-                Action::Delete(slice) => state.retain(|s| s.metadata.name != slice.metadata.name),
-            }
-        }
-        writes
-    }
-
-    fn content(state: &[Arc<EndpointSlice>]) -> BTreeMap<i32, BTreeMap<u8, bool>> {
-        let mut found: BTreeMap<i32, BTreeMap<u8, bool>> = BTreeMap::new();
-        for slice in state {
-            for e in slice.endpoints.iter().flatten() {
-                let port = slice.ports.as_ref().unwrap()[0].port.unwrap();
-                let id = e.addresses[0].rsplit('.').next().unwrap().parse().unwrap();
-                let twice = found
-                    .entry(port)
-                    .or_default()
-                    .insert(id, e.conditions.as_ref().unwrap().ready.unwrap());
-                assert_eq!(twice, None, "an endpoint is in two slices");
-            }
-        }
-        found
-    }
-
-    #[test]
-    fn a_service_without_endpoints_has_one_empty_slice() {
-        let (mut state, mut serial) = (Vec::new(), 0);
-        let nothing = wanted(&BTreeMap::new());
-        assert_eq!(apply(&mut state, plan(&shape(3), &nothing, &[]), &mut serial), 1);
-        assert_eq!((state.len(), state[0].endpoints.as_ref().unwrap().len()), (1, 0));
-        assert!(plan(&shape(3), &nothing, &state).is_empty());
-        let some = wanted(&[(80, [(1, true)].into())].into());
-        let actions = plan(&shape(3), &some, &state);
-        apply(&mut state, actions, &mut serial);
-        assert_eq!(state.len(), 1, "the placeholder goes");
-    }
-
-    #[test]
-    fn one_more_endpoint_is_one_write() {
-        let (mut state, mut serial) = (Vec::new(), 0);
-        let of = |n: u8| wanted(&[(80, (0..n).map(|i| (i, true)).collect())].into());
-        apply(&mut state, plan(&shape(100), &of(150), &[]), &mut serial);
-        assert_eq!(state.len(), 2);
-        assert_eq!(apply(&mut state.clone(), plan(&shape(100), &of(151), &state), &mut serial), 1);
-        assert_eq!(apply(&mut state.clone(), plan(&shape(100), &of(149), &state), &mut serial), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn slices_hold_what_is_wanted_and_are_left_alone_then(
-            steps in prop::collection::vec(
-                prop::collection::btree_map(80..83i32, prop::collection::btree_map(0..40u8, any::<bool>(), 0..30), 0..3),
-                1..8,
-            ),
-            max in 1..12usize,
-        ) {
-            let (mut state, mut serial) = (Vec::new(), 0);
-            for step in steps {
-                let want = wanted(&step);
-                let actions = plan(&shape(max), &want, &state);
-                apply(&mut state, actions, &mut serial);
-                let expected: BTreeMap<_, _> = step.into_iter().filter(|(_, e)| !e.is_empty()).collect();
-                prop_assert_eq!(content(&state), expected);
-                prop_assert!(state.iter().all(|s| s.endpoints.as_ref().unwrap().len() <= max));
-                prop_assert!(plan(&shape(max), &want, &state).is_empty());
-                let names: BTreeSet<_> = state.iter().map(|s| s.metadata.name.clone()).collect();
-                prop_assert_eq!(names.len(), state.len());
-            }
-        }
-    }
-}
+#[path = "slices_tests.rs"]
+mod tests;

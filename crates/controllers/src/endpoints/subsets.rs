@@ -1,20 +1,14 @@
 //! The subsets of an Endpoints object: addresses grouped by the ports that they share.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Pod, Service};
 
-use super::{ports, slice};
+use super::{ports, repack::repack, slice};
 use crate::pod;
 
 /// The most addresses in one Endpoints object.
 pub(super) const MAX_ADDRESSES: usize = 1000;
-
-/// A port in an order of its own.
-type PortKey = (String, String, i32, Option<String>);
-/// Ready addresses and others, by address and the pod's uid.
-type Addresses = BTreeMap<(Vec<u8>, Option<String>), (EndpointAddress, bool)>;
 
 fn address(of: &Pod, service: &Service, ip: String) -> EndpointAddress {
     EndpointAddress {
@@ -25,74 +19,41 @@ fn address(of: &Pod, service: &Service, ip: String) -> EndpointAddress {
     }
 }
 
-/// Sorts addresses as numbers, IPv4 before IPv6.
-fn ip_key(ip: &str) -> Vec<u8> {
-    match ip.parse() {
-        Ok(std::net::IpAddr::V4(v4)) => v4.octets().to_vec(),
-        Ok(std::net::IpAddr::V6(v6)) => v6.octets().to_vec(),
-        Err(_) => ip.as_bytes().to_vec(),
-    }
-}
-
-fn port_keys(of: &Pod, service: &Service) -> BTreeSet<PortKey> {
+fn endpoint_ports(of: &Pod, service: &Service) -> Vec<EndpointPort> {
     let ports = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
-    let key = |port: &k8s_openapi::api::core::v1::ServicePort| {
-        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
-        Some((
-            port.name.clone().unwrap_or_default(),
-            protocol,
-            ports::target(of, port)?,
-            port.app_protocol.clone(),
-        ))
-    };
-    ports.iter().filter_map(key).collect()
+    let found = ports.iter().filter_map(|port| {
+        Some(EndpointPort {
+            app_protocol: port.app_protocol.clone(),
+            name: port.name.clone(),
+            port: ports::target(of, port)?,
+            protocol: port.protocol.clone(),
+        })
+    });
+    found.collect()
 }
 
-/// The subsets for a Service and the pods that it selects, sorted and packed: pods with the same ports
-/// share a subset, and in it every address is ready or not.
+/// The subsets for a Service and the pods that it selects, in their canonical layout.
 pub(super) fn wanted(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let not_ready_too = slice::publishes_not_ready(service);
     let Some(family) = slice::address_types(service).first().copied() else { return Vec::new() };
     let portless = service.spec.as_ref().is_none_or(|s| s.ports.as_ref().is_none_or(Vec::is_empty));
-    let mut subsets: BTreeMap<BTreeSet<PortKey>, Addresses> = BTreeMap::new();
-    for of in pods.iter().filter(|p| slice::is_published(p, not_ready_too)) {
-        let Some(ip) = slice::addresses(of, family).into_iter().next() else { continue };
-        let keys = port_keys(of, service);
-        if keys.is_empty() && !portless {
-            continue;
+    let published = pods.iter().filter(|p| slice::is_published(p, not_ready_too));
+    let subsets = published.filter_map(|of| {
+        let ip = slice::addresses(of, family).into_iter().next()?;
+        let ports = endpoint_ports(of, service);
+        if ports.is_empty() && !portless {
+            return None;
         }
-        let ready = not_ready_too || pod::is_ready(of);
-        subsets
-            .entry(keys)
-            .or_default()
-            .insert((ip_key(&ip), of.metadata.uid.clone()), (address(of, service, ip), ready));
-    }
-    subsets.into_iter().map(|(ports, addresses)| subset(ports, addresses)).collect()
+        let list = Some(vec![address(of, service, ip)]);
+        let (addresses, not_ready_addresses) =
+            if not_ready_too || pod::is_ready(of) { (list, None) } else { (None, list) };
+        Some(EndpointSubset { addresses, not_ready_addresses, ports: Some(ports) })
+    });
+    repack(subsets)
 }
 
-fn subset(ports: BTreeSet<PortKey>, addresses: Addresses) -> EndpointSubset {
-    let filled = |ready: bool| {
-        let some: Vec<_> =
-            addresses.values().filter(|(_, r)| *r == ready).map(|(a, _)| a.clone()).collect();
-        (!some.is_empty()).then_some(some)
-    };
-    let ports: Vec<_> = ports
-        .into_iter()
-        .map(|(name, protocol, port, app_protocol)| EndpointPort {
-            app_protocol,
-            name: (!name.is_empty()).then_some(name),
-            port,
-            protocol: Some(protocol),
-        })
-        .collect();
-    EndpointSubset {
-        addresses: filled(true),
-        not_ready_addresses: filled(false),
-        ports: (!ports.is_empty()).then_some(ports),
-    }
-}
-
-/// Leaves out what is over [`MAX_ADDRESSES`], the addresses that are not ready first, evenly from all subsets.
+/// Leaves out what is over [`MAX_ADDRESSES`], the addresses that are not ready first, evenly from
+/// all subsets, and of each the last.
 /// Returns whether it had to.
 pub(super) fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
     let count = |subsets: &[EndpointSubset], ready: bool| -> usize {
@@ -115,6 +76,7 @@ pub(super) fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
     true
 }
 
+/// Keeps `keep` of `total` addresses: of each subset its share, rounded up, in order, while there is room.
 fn shorten(
     subsets: &mut [EndpointSubset],
     keep: usize,
@@ -122,23 +84,13 @@ fn shorten(
     of: fn(&mut EndpointSubset) -> &mut Option<Vec<EndpointAddress>>,
 ) {
     let mut left = keep;
-    let lengths: Vec<usize> =
-        subsets.iter_mut().map(|s| of(s).as_ref().map_or(0, Vec::len)).collect();
-    let mut shares: Vec<usize> =
-        lengths.iter().map(|l| (l * keep).checked_div(total).unwrap_or(0)).collect();
-    left -= shares.iter().sum::<usize>();
-    for (share, length) in shares.iter_mut().zip(&lengths) {
-        let more = left.min(length - *share);
-        *share += more;
-        left -= more;
-    }
-    for (subset, share) in subsets.iter_mut().zip(shares) {
-        let addresses = of(subset);
-        if let Some(list) = addresses {
+    for list in subsets.iter_mut().map(of) {
+        let length = list.as_ref().map_or(0, Vec::len);
+        let share = (length * keep).div_ceil(total.max(1)).min(left).min(length);
+        left -= share;
+        *list = list.take().filter(|_| share > 0);
+        if let Some(list) = list {
             list.truncate(share);
-        }
-        if share == 0 {
-            *addresses = None;
         }
     }
 }
@@ -186,7 +138,7 @@ mod tests {
         assert_eq!(
             shape,
             [
-                (80, vec![ip("10.0.0.2"), ip("10.0.0.10")], vec![ip("10.0.0.11")]),
+                (80, vec![ip("10.0.0.10"), ip("10.0.0.2")], vec![ip("10.0.0.11")]),
                 (90, vec![ip("10.0.0.3")], vec![])
             ]
         );

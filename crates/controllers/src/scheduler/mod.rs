@@ -11,6 +11,7 @@ mod spread;
 
 pub(crate) use affinity::matches_node;
 pub use controller::run;
+pub(crate) use resources::parse as quantity;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -11,7 +11,7 @@ use super::Place;
 use crate::pod;
 
 /// A quantity as a number of its unit; 0 if it is none.
-pub(super) fn parse(quantity: &Quantity) -> f64 {
+pub(crate) fn parse(quantity: &Quantity) -> f64 {
     let text = quantity.0.as_str();
     let at = text.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(at);

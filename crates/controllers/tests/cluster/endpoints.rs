@@ -1,7 +1,7 @@
 //! Endpoints and slices follow Services and pods.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -177,6 +177,81 @@ async fn hand_written_endpoints_are_mirrored() {
     // The API server's own Service was left alone.
     let own = cluster.api::<Service>().get("kubernetes").await.unwrap();
     assert!(own.spec.unwrap().selector.is_none());
+}
+
+/// For how many endpoints each zone is, of the Service's slices.
+async fn hinted(cluster: &Cluster, service: &str) -> BTreeMap<String, usize> {
+    let mut zones = BTreeMap::new();
+    for slice in slices_of(cluster, service).await {
+        for endpoint in slice.endpoints.iter().flatten() {
+            let hints = endpoint.hints.clone().unwrap_or_default();
+            for zone in hints.for_zones.into_iter().flatten() {
+                *zones.entry(zone.name).or_default() += 1;
+            }
+        }
+    }
+    zones
+}
+
+#[tokio::test]
+async fn hints_by_capacity_follow_nodes_and_annotation() {
+    let cluster = Cluster::start(&["worker-1", "worker-2"]).await;
+    let mut blue = service("blue", "blue");
+    blue["metadata"]["annotations"] = json!({"service.kubernetes.io/topology-mode": "Auto"});
+    // The annotation goes before the field.
+    blue["spec"]["trafficDistribution"] = json!("PreferSameNode");
+    cluster.create::<Service>(blue).await;
+    cluster.create::<Deployment>(deployment("blue", 6, "v1")).await;
+    let both = |a, b| [("zone-of-worker-1".to_owned(), a), ("zone-of-worker-2".to_owned(), b)];
+    eventually("equal shares", || async {
+        (hinted(&cluster, "blue").await == both(3, 3).into()).then_some(())
+    })
+    .await;
+    // Twice the processors, twice the endpoints.
+    let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(cluster.client.clone());
+    let more = Patch::Merge(json!({"status": {"allocatable": {"cpu": "16"}}}));
+    nodes.patch_status("worker-1", &PatchParams::default(), &more).await.unwrap();
+    eventually("shares by processors", || async {
+        (hinted(&cluster, "blue").await == both(4, 2).into()).then_some(())
+    })
+    .await;
+    cluster
+        .patch::<Service>(
+            "blue",
+            json!({"metadata": {"annotations": null}, "spec": {"trafficDistribution": null}}),
+        )
+        .await;
+    eventually("no hints", || async { hinted(&cluster, "blue").await.is_empty().then_some(()) })
+        .await;
+    eventually("the events", || async {
+        let events = cluster.list::<k8s_openapi::api::core::v1::Event>().await;
+        let told = |reason: &str| events.iter().any(|e| e.reason.as_deref() == Some(reason));
+        (told("TopologyAwareHintsEnabled") && told("TopologyAwareHintsDisabled")).then_some(())
+    })
+    .await;
+}
+
+/// Load balancers' finalizers can keep a Service for long.
+#[tokio::test]
+async fn a_service_that_waits_for_its_finalizer_is_still_followed() {
+    let cluster = Cluster::start(&["worker-1"]).await;
+    let mut blue = service("blue", "blue");
+    blue["metadata"]["finalizers"] = json!(["example.com/wait"]);
+    cluster.create::<Service>(blue).await;
+    cluster.create::<Deployment>(deployment("blue", 2, "v1")).await;
+    eventually("two endpoints", || async {
+        (in_slices(&cluster, "blue").await.len() == 2).then_some(())
+    })
+    .await;
+    cluster.api::<Service>().delete("blue", &Default::default()).await.unwrap();
+    cluster.patch::<Deployment>("blue", json!({"spec": {"replicas": 1}})).await;
+    eventually("one endpoint", || async {
+        (in_slices(&cluster, "blue").await.len() == 1).then_some(())
+    })
+    .await;
+    cluster.patch::<Service>("blue", json!({"metadata": {"finalizers": null}})).await;
+    eventually("nothing", || async { slices_of(&cluster, "blue").await.is_empty().then_some(()) })
+        .await;
 }
 
 /// A generator of numbers that is the same every time.

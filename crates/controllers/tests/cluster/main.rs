@@ -5,5 +5,6 @@ mod endpoints;
 mod nodes;
 mod process;
 mod service_cidrs;
+mod status;
 mod support;
 mod workloads;

@@ -47,7 +47,7 @@ impl NetlinkError {
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
-/// A netlink socket for netfilter's subsystems, in the network namespace of the thread that
+/// A netlink socket for netfilter's subsystems or for the table of sockets, in the network namespace of the thread that
 /// opened it.
 #[derive(Debug)]
 pub struct Socket {
@@ -64,14 +64,18 @@ impl Socket {
 
     /// Opens a socket to netfilter. Any user may; requests need `CAP_NET_ADMIN`.
     pub fn netfilter() -> Result<Self, NetlinkError> {
-        let open = NetlinkError::io("open a netfilter socket");
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkNetFilter,
-        )
-        .map_err(&open)?;
+        Self::open(SockProtocol::NetlinkNetFilter, "open a netfilter socket")
+    }
+
+    /// Opens a socket to the kernel's table of sockets.
+    pub fn sock_diag() -> Result<Self, NetlinkError> {
+        Self::open(SockProtocol::NetlinkSockDiag, "open a socket for socket diagnosis")
+    }
+
+    fn open(protocol: SockProtocol, what: &'static str) -> Result<Self, NetlinkError> {
+        let open = NetlinkError::io(what);
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+            .map_err(&open)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(&open)?;
         setsockopt(&fd, sockopt::RcvBufForce, &(4 << 20))
             .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &(1 << 20)))

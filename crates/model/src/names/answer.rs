@@ -24,7 +24,7 @@ impl RecordType {
 }
 
 /// What a name and type resolve to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer<'a> {
     /// The name does not exist, and nothing below it.
     NxDomain,
@@ -40,17 +40,19 @@ pub enum Answer<'a> {
     Text(&'static str),
     /// The zone's own SOA record is asked for.
     Soa,
-    /// The zone's name server is asked for: `ns.dns.ZONE`.
+    /// The zone's name servers are asked for: [`super::Names::name_servers`].
     NameServer,
 }
 
 /// Addresses of one family, sorted, each once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Addresses<'a> {
     One(IpAddr),
     Of(&'a [IpAddr]),
     V4(&'a [Ipv4Addr]),
     V6(&'a [Ipv6Addr]),
+    /// Put together for this question: the rare ones that nobody keeps at hand.
+    Gathered(Vec<IpAddr>),
 }
 
 impl Addresses<'_> {
@@ -60,6 +62,7 @@ impl Addresses<'_> {
             Self::Of(addresses) => addresses.len(),
             Self::V4(addresses) => addresses.len(),
             Self::V6(addresses) => addresses.len(),
+            Self::Gathered(addresses) => addresses.len(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Addresses<'_> {
             Self::Of(addresses) => addresses.get(index).copied(),
             Self::V4(addresses) => addresses.get(index).copied().map(IpAddr::V4),
             Self::V6(addresses) => addresses.get(index).copied().map(IpAddr::V6),
+            Self::Gathered(addresses) => addresses.get(index).copied(),
         }
     }
 
@@ -140,9 +144,11 @@ impl<'a> Srv<'a> {
         false
     }
 
-    /// The weight of each record: equal shares of 100, as CoreDNS has it.
+    /// The weight of each record: equal shares of 100, as CoreDNS has it, which counts a target
+    /// once for each of its addresses.
     pub fn weight(&self) -> u16 {
-        u16::try_from(100 / self.len().max(1)).unwrap_or(0).max(1)
+        let shares: usize = self.targets().map(|target| target.host.addresses.len()).sum();
+        u16::try_from(100 / shares.max(1)).unwrap_or(0).max(1)
     }
 
     pub fn targets(self) -> impl Iterator<Item = SrvTarget<'a>> {

@@ -30,7 +30,8 @@ pub struct Names {
 
 #[derive(Debug, Default)]
 pub(super) struct Namespace {
-    declared: bool,
+    /// There is a Namespace object, not only Services.
+    pub(super) declared: bool,
     services: u32,
 }
 
@@ -71,8 +72,18 @@ impl Names {
         self.len() == 0
     }
 
-    /// The addresses that the server itself has: `ns.dns.ZONE` answers with the Service in front
+    /// Whether a Service is headless; `None` when there is none of that name.
+    pub fn is_headless(&self, name: &ObjectName) -> Option<bool> {
+        let entry = self.services.get(&*service_key(name)?)?;
+        Some(entry.facts()?.kind == super::service::Kind::Headless)
+    }
+
+    /// The addresses that the server itself has: `ns.dns.ZONE` answers with the Services in front
     /// of them, or with themselves when there is none.
+    pub fn server_addresses(&self) -> &[IpAddr] {
+        &self.server_addresses
+    }
+
     pub fn set_server_addresses(&mut self, addresses: Vec<IpAddr>) {
         self.server_addresses = addresses.into();
     }
@@ -111,8 +122,9 @@ impl Names {
 
     pub fn upsert_namespace(&mut self, name: &str) -> bool {
         let Some(label) = wire_label(name).filter(|_| self.serves(name)) else { return false };
+        let strict = self.options.declared_namespaces_only;
         let namespace = self.namespaces.entry(label.into()).or_default();
-        let changed = namespace.is_empty();
+        let changed = namespace.is_empty() || strict && !namespace.declared;
         namespace.declared = true;
         self.moved(changed)
     }
@@ -120,12 +132,12 @@ impl Names {
     pub fn remove_namespace(&mut self, name: &str) -> bool {
         let Some(label) = wire_label(name) else { return false };
         let Some(namespace) = self.namespaces.get_mut(&*label) else { return false };
-        namespace.declared = false;
+        let was = std::mem::replace(&mut namespace.declared, false);
         let gone = namespace.is_empty();
         if gone {
             self.namespaces.remove(&*label);
         }
-        self.moved(gone)
+        self.moved(gone || was && self.options.declared_namespaces_only)
     }
 
     /// Takes note of a pod's addresses; they matter in [`PodMode::Verified`] only.

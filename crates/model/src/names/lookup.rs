@@ -1,8 +1,11 @@
 //! Questions in, answers out.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::answer::{Addresses, Answer, PtrTarget, RecordType, Srv, SrvRecords, Wanted};
+use super::answer::{
+    Addresses, Answer, HostTarget, PtrTarget, RecordType, Srv, SrvRecords, Wanted,
+};
 use super::label::parse_loosely;
 use super::service::{Facts, Kind, ServiceEntry};
 use super::{Names, PodMode};
@@ -45,7 +48,7 @@ impl Names {
             (b"\x03svc" | b"\x03pod", 0) => Answer::NoData,
             (b"\x03pod", 1) if self.options.pods == PodMode::Disabled => Answer::NxDomain,
             (b"\x03svc" | b"\x03pod", 1) => {
-                if self.namespaces.contains_key(&name[..starts[1]]) {
+                if self.exposes(&name[..starts[1]]) {
                     Answer::NoData
                 } else {
                     Answer::NxDomain
@@ -56,7 +59,7 @@ impl Names {
                 let key = &name[starts[last - 2]..starts[last]];
                 let Some(entry) = self.services.get(key) else { return Answer::NxDomain };
                 let Some(facts) = entry.facts() else { return Answer::NxDomain };
-                if self.is_hidden(entry, facts) {
+                if self.is_hidden(entry, facts) || !self.serves_below(key) {
                     return Answer::NxDomain;
                 }
                 match last {
@@ -67,6 +70,13 @@ impl Names {
             }
             _ => Answer::NxDomain,
         }
+    }
+
+    /// The namespace, as a label in wire form, of the pod at `address`; needs pods to be verified.
+    /// None when pods of several namespaces share it, as those on a node's own network do.
+    pub fn pod_namespace(&self, address: IpAddr) -> Option<&[u8]> {
+        let (first, rest) = self.by_pod.get(&address)?.as_slice().split_first()?;
+        rest.iter().all(|other| other == first).then_some(&**first)
     }
 
     /// The names that `address` has, sorted: that of the Service whose virtual address it is, else
@@ -85,13 +95,25 @@ impl Names {
         cluster.into_iter().chain(hosts)
     }
 
+    /// Whether names in this namespace, a label in wire form, may exist at all.
+    fn exposes(&self, namespace: &[u8]) -> bool {
+        let known = self.namespaces.get(namespace);
+        known.is_some_and(|known| known.declared || !self.options.declared_namespaces_only)
+    }
+
+    /// Whether the namespace of a Service, given by its key, is served.
+    fn serves_below(&self, service: &[u8]) -> bool {
+        !self.options.declared_namespaces_only
+            || self.exposes(&service[1 + usize::from(service[0])..])
+    }
+
     /// `ignore empty_service` hides Services with a virtual address that nobody answers at.
     fn is_hidden(&self, entry: &ServiceEntry, facts: &Facts) -> bool {
         self.options.ignore_empty_service && facts.kind == Kind::Cluster && entry.hosts().is_empty()
     }
 
     fn pod(&self, label: &[u8], namespace: &[u8], kind: RecordType) -> Answer<'_> {
-        if self.options.pods == PodMode::Disabled || !self.namespaces.contains_key(namespace) {
+        if self.options.pods == PodMode::Disabled || !self.exposes(namespace) {
             return Answer::NxDomain;
         }
         let Some(address) = parse_loosely(label) else { return Answer::NxDomain };
@@ -109,23 +131,53 @@ impl Names {
         }
     }
 
-    /// `ns.dns.ZONE`.
-    fn name_server(&self, kind: RecordType) -> Answer<'_> {
-        for address in &self.server_addresses {
-            let owners = self.by_endpoint.get(address).map_or(&[][..], |owners| owners.as_slice());
-            for entry in owners.iter().filter_map(|key| self.services.get(&**key)) {
-                if let Answer::Addresses(addresses) = of_family(entry, kind) {
-                    return Answer::Addresses(addresses);
-                }
+    /// The zone's name servers: the Services that lead to this server, or the endpoints of those
+    /// that have no address. None when there is no such Service: then the zone's name server is
+    /// `ns.dns`, at [`Names::server_addresses`].
+    pub fn name_servers(&self) -> Vec<HostTarget<'_>> {
+        let owners = self.server_addresses.iter().filter_map(|own| self.by_endpoint.get(own));
+        let keys: BTreeSet<_> = owners.flat_map(|owners| owners.as_slice()).collect();
+        let mut servers = Vec::new();
+        for entry in keys.into_iter().filter_map(|key| self.services.get(&**key)) {
+            let service = &**entry.key();
+            if entry.cluster_ips().is_empty() {
+                servers.extend(entry.hosts().iter().map(|host| HostTarget {
+                    label: Some(&host.label),
+                    service,
+                    addresses: host.addresses(),
+                }));
+            } else {
+                servers.push(HostTarget { label: None, service, addresses: entry.cluster_ips() });
             }
         }
-        let own = self.server_addresses.iter().find(|address| match kind {
-            RecordType::A => address.is_ipv4(),
-            RecordType::AAAA => address.is_ipv6(),
-            _ => false,
-        });
-        own.map_or(Answer::NoData, |address| Answer::Addresses(Addresses::One(*address)))
+        servers
     }
+
+    /// `ns.dns.ZONE`.
+    fn name_server(&self, kind: RecordType) -> Answer<'_> {
+        let servers = self.name_servers();
+        let mut addresses: Vec<IpAddr> =
+            servers.iter().flat_map(|server| server.addresses).copied().collect();
+        if servers.is_empty() {
+            addresses.extend(&self.server_addresses);
+        }
+        gathered(addresses, kind)
+    }
+}
+
+/// Those of `addresses` that are of the family asked for.
+fn gathered(mut addresses: Vec<IpAddr>, kind: RecordType) -> Answer<'static> {
+    addresses.retain(|address| match kind {
+        RecordType::A => address.is_ipv4(),
+        RecordType::AAAA => address.is_ipv6(),
+        _ => false,
+    });
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Answer::NoData;
+    }
+    Answer::Addresses(Addresses::Gathered(addresses))
 }
 
 fn apex(kind: RecordType) -> Answer<'static> {
@@ -166,7 +218,7 @@ fn below_service<'a>(
     label: &[u8],
     kind: RecordType,
 ) -> Answer<'a> {
-    if let Some(protocol) = protocol(label) {
+    if let Some(protocol) = label.strip_prefix(b"_").and_then(protocol) {
         let exists = match facts.kind {
             Kind::Cluster => {
                 facts.ports.iter().any(|port| port.protocol == protocol && !port.name.is_empty())
@@ -193,7 +245,9 @@ fn below_service<'a>(
     }
 }
 
-/// `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`.
+/// `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`. Besides the specification's SRV records, the name has
+/// the addresses behind the port, and may be spelt without underscores: clients of CoreDNS know it
+/// so.
 fn port<'a>(
     entry: &'a ServiceEntry,
     facts: &'a Facts,
@@ -201,15 +255,23 @@ fn port<'a>(
     protocol_label: &[u8],
     kind: RecordType,
 ) -> Answer<'a> {
-    let Some(protocol) = protocol(protocol_label) else { return Answer::NxDomain };
-    let Some(name) = name.strip_prefix(b"_").filter(|name| !name.is_empty()) else {
+    let Some(protocol) = protocol(bare(protocol_label)) else { return Answer::NxDomain };
+    let name = bare(name);
+    if name.is_empty() {
         return Answer::NxDomain;
-    };
+    }
     match (srv(entry, facts, Wanted { port: Some((name, protocol)) }), kind) {
         (Answer::Srv(found), RecordType::SRV) => Answer::Srv(found),
+        (Answer::Srv(found), RecordType::A | RecordType::AAAA) => {
+            gathered(found.targets().flat_map(|to| to.host.addresses).copied().collect(), kind)
+        }
         (Answer::Srv(_), _) => Answer::NoData,
         _ => Answer::NxDomain,
     }
+}
+
+fn bare(label: &[u8]) -> &[u8] {
+    label.strip_prefix(b"_").unwrap_or(label)
 }
 
 fn srv<'a>(entry: &'a ServiceEntry, facts: &'a Facts, wanted: Wanted<'a>) -> Answer<'a> {
@@ -227,9 +289,9 @@ fn some_srv(srv: Srv<'_>) -> Answer<'_> {
 
 fn protocol(label: &[u8]) -> Option<Protocol> {
     match label {
-        b"_tcp" => Some(Protocol::Tcp),
-        b"_udp" => Some(Protocol::Udp),
-        b"_sctp" => Some(Protocol::Sctp),
+        b"tcp" => Some(Protocol::Tcp),
+        b"udp" => Some(Protocol::Udp),
+        b"sctp" => Some(Protocol::Sctp),
         _ => None,
     }
 }

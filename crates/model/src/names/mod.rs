@@ -13,6 +13,7 @@ mod index;
 mod label;
 mod lookup;
 mod service;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ pub use index::Names;
 pub use label::{
     HostLabel, IpLabel, from_reverse, relative_labels, reverse_zones, to_text, to_wire,
 };
+
+pub use why::{Objects, candidates, why};
 
 /// How names below `pod.ZONE` are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,4 +51,7 @@ pub struct NameOptions {
     pub ignore_empty_service: bool,
     /// The only namespaces served; empty means all of them.
     pub namespaces: BTreeSet<Arc<str>>,
+    /// Names below `svc` and `pod` exist only in namespaces that are known as objects: those are
+    /// chosen by their labels. Addresses have their names wherever they are, as in CoreDNS.
+    pub declared_namespaces_only: bool,
 }

@@ -336,7 +336,7 @@ fn trimmed(slice: &EndpointSlice, pod_names: bool) -> Slice {
 }
 
 /// The endpoint's hostname, else its pod's name if those are wanted; only what fits in one label.
-fn own_name(endpoint: &Endpoint, pod_names: bool) -> Option<Arc<str>> {
+pub(super) fn own_name(endpoint: &Endpoint, pod_names: bool) -> Option<Arc<str>> {
     let pod = endpoint.pod.as_ref().filter(|_| pod_names).map(|pod| &pod.name.name);
     let name = endpoint.hostname.as_ref().or(pod)?;
     if name.is_empty() || name.len() > 63 || name.contains('.') {

@@ -124,12 +124,68 @@ fn a_cluster_ip_service_has_addresses_ports_and_a_reverse_name() {
     assert_eq!(a(&names, "web.default.svc"), "10.96.0.10");
     assert_eq!(a(&names, "WEB.Default.SVC"), "10.96.0.10");
     assert_eq!(ask(&names, "web.default.svc", RecordType::AAAA), "fd00:10:96::a");
-    let srv = "100 80 web.default.[10.96.0.10 fd00:10:96::a]";
+    // CoreDNS counts each address as a share.
+    let srv = "50 80 web.default.[10.96.0.10 fd00:10:96::a]";
     assert_eq!(ask(&names, "_http._tcp.web.default.svc", RecordType::SRV), srv);
     assert_eq!(ask(&names, "web.default.svc", RecordType::SRV), srv);
     assert_eq!(ptr(&names, "10.96.0.10"), ["web.default."]);
     assert_eq!(ptr(&names, "fd00:10:96::a"), ["web.default."]);
     assert!(ptr(&names, "10.96.0.11").is_empty());
+}
+
+#[test]
+fn a_port_has_the_addresses_behind_it_with_and_without_underscores() {
+    let mut names = names(NameOptions::default());
+    names.upsert_service(&service("web", &["10.96.0.10"]));
+    names.upsert_service(&service("db", &[]));
+    let endpoints = vec![endpoint("10.244.1.3", None), endpoint("10.244.1.4", Some("db-1"))];
+    names.upsert_slice(&slice("db-a", "db", endpoints));
+    assert_eq!(a(&names, "_http._tcp.web.default.svc"), "10.96.0.10");
+    assert_eq!(a(&names, "http.tcp.web.default.svc"), "10.96.0.10");
+    assert_eq!(a(&names, "_http._tcp.db.default.svc"), "10.244.1.3 10.244.1.4");
+    for nothing in ["_._tcp", "_http._", "_http._sctp", "*._tcp", "_any._tcp"] {
+        assert_eq!(a(&names, &format!("{nothing}.web.default.svc")), "NXDOMAIN", "{nothing}");
+    }
+}
+
+#[test]
+fn only_chosen_namespaces_have_names() {
+    let options = NameOptions {
+        declared_namespaces_only: true,
+        pods: PodMode::Insecure,
+        ..NameOptions::default()
+    };
+    let mut names = Names::new(options, 1);
+    names.upsert_service(&service("web", &["10.96.0.10"]));
+    let asked = ["web.default.svc", "default.svc", "10-0-0-1.default.pod"];
+    let all = |names: &Names| asked.map(|name| a(names, name));
+    assert_eq!(all(&names), ["NXDOMAIN"; 3]);
+    // As in CoreDNS, addresses keep their names.
+    assert_eq!(ptr(&names, "10.96.0.10"), ["web.default."]);
+    let serial = names.serial();
+    assert!(names.upsert_namespace("default"));
+    assert_eq!(all(&names), ["10.96.0.10", "NODATA", "10.0.0.1"]);
+    assert!(names.remove_namespace("default"));
+    assert_eq!(all(&names), ["NXDOMAIN"; 3]);
+    assert_eq!(names.serial(), serial + 2);
+}
+
+#[test]
+fn the_zone_s_name_servers_are_the_services_that_lead_to_this_server() {
+    let mut names = names(NameOptions::default());
+    names.set_server_addresses(vec![ip("10.244.1.3"), ip("192.0.2.1")]);
+    let shown = |names: &Names| -> Vec<String> {
+        let servers = names.name_servers();
+        servers.iter().map(|server| host_name(server.label, server.service)).collect()
+    };
+    assert!(shown(&names).is_empty());
+    assert_eq!(a(&names, "ns.dns"), "10.244.1.3 192.0.2.1");
+    names.upsert_service(&service("kube-dns", &["10.96.0.10"]));
+    names.upsert_slice(&slice("kube-dns-a", "kube-dns", vec![endpoint("10.244.1.3", None)]));
+    names.upsert_service(&service("peers", &[]));
+    names.upsert_slice(&slice("peers-a", "peers", vec![endpoint("10.244.1.3", Some("a"))]));
+    assert_eq!(shown(&names), ["a.peers.default.", "kube-dns.default."]);
+    assert_eq!(a(&names, "ns.dns"), "10.96.0.10 10.244.1.3");
 }
 
 #[test]
@@ -146,7 +202,8 @@ fn names_that_exist_without_the_type_are_no_data_and_others_do_not_exist() {
         ("web.default.svc", RecordType::MX),
         ("_tcp.web.default.svc", RecordType::A),
         ("_tcp.web.default.svc", RecordType::SRV),
-        ("_http._tcp.web.default.svc", RecordType::A),
+        ("_http._tcp.web.default.svc", RecordType::AAAA),
+        ("_http._tcp.web.default.svc", RecordType::TXT),
         ("dns-version", RecordType::A),
     ] {
         assert_eq!(ask(&names, name, kind), "NODATA", "{name} {kind:?}");
@@ -160,8 +217,6 @@ fn names_that_exist_without_the_type_are_no_data_and_others_do_not_exist() {
         "_udp.web.default.svc",
         "_http._udp.web.default.svc",
         "_grpc._tcp.web.default.svc",
-        "http._tcp.web.default.svc",
-        "_http.tcp.web.default.svc",
         "a._http._tcp.web.default.svc",
         "a.b.c.d.e.f.g.h.svc",
         "*.default.svc",
@@ -196,11 +251,11 @@ fn a_headless_service_resolves_to_its_ready_endpoints() {
     assert_eq!(a(&names, "db-2.db.default.svc"), "NXDOMAIN");
     assert_eq!(
         ask(&names, "_http._tcp.db.default.svc", RecordType::SRV),
-        "50 8080 db-1.db.default.[10.244.2.4 fd00::4], 50 8080 10-244-1-3.db.default.[10.244.1.3]"
+        "33 8080 db-1.db.default.[10.244.2.4 fd00::4], 33 8080 10-244-1-3.db.default.[10.244.1.3]"
     );
     assert_eq!(
         ask(&names, "db-1.db.default.svc", RecordType::SRV),
-        "100 8080 db-1.db.default.[10.244.2.4 fd00::4]"
+        "50 8080 db-1.db.default.[10.244.2.4 fd00::4]"
     );
     assert_eq!(ptr(&names, "10.244.2.4"), ["db-1.db.default."]);
     assert_eq!(ptr(&names, "10.244.1.3"), ["10-244-1-3.db.default."]);

@@ -41,6 +41,9 @@ const PROGRAMMING: &[f64] = &[
     8.192, 16.384, 32.768, 65.536, 131.072, 262.144, 524.288,
 ];
 
+/// CoreDNS's few: from a quarter of a millisecond on, times ten.
+const SLIM: &[f64] = &[0.00025, 0.0025, 0.025, 0.25, 2.5];
+
 /// A distribution over fixed buckets.
 #[derive(Debug)]
 pub(crate) struct Histogram {
@@ -58,6 +61,11 @@ impl Histogram {
 
     pub(crate) fn seconds() -> Self {
         Self::new(SECONDS)
+    }
+
+    /// For what happens rarely and needs no detail.
+    pub(crate) fn slim() -> Self {
+        Self::new(SLIM)
     }
 
     pub(crate) fn programming() -> Self {
@@ -108,6 +116,9 @@ const TYPES: &[(u16, &str)] = &[
     (47, "NSEC"),
     (50, "NSEC3"),
     (65, "HTTPS"),
+    (251, "IXFR"),
+    (252, "AXFR"),
+    (255, "ANY"),
     (0, "other"),
 ];
 
@@ -120,15 +131,27 @@ pub(crate) enum Author {
     Cache,
     Loop,
     Forward,
+    Template,
+    File,
+    Transfer,
+    Acl,
+    Any,
+    Ratelimit,
 }
 
-const AUTHORS: [(Author, &str); 6] = [
+const AUTHORS: [(Author, &str); 12] = [
     (Author::Nobody, ""),
     (Author::Hosts, "hosts"),
     (Author::Kubernetes, "kubernetes"),
     (Author::Cache, "cache"),
     (Author::Loop, "loop"),
     (Author::Forward, "forward"),
+    (Author::Template, "template"),
+    (Author::File, "file"),
+    (Author::Transfer, "transfer"),
+    (Author::Acl, "acl"),
+    (Author::Any, "any"),
+    (Author::Ratelimit, "ratelimit"),
 ];
 
 const RCODES: usize = 18;

@@ -8,15 +8,23 @@
 //! Answers about the cluster come from the live index, never from the cache: a change shows in the
 //! next answer. Everything that is known here is answered within the batch that it arrived in.
 
+mod alias;
 mod config;
 mod corefile;
+mod front;
+mod gate;
+mod generation;
+pub mod inspect;
 mod metrics;
 mod pages;
 mod plugin;
+mod record;
 mod runtime;
 mod server;
 mod site;
+mod sockets;
 mod store;
+mod trim;
 mod wire;
 mod zone;
 
@@ -24,7 +32,7 @@ mod zone;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +49,8 @@ pub struct DnsConfig {
     pub cluster_domain: String,
     /// How many tasks receive over UDP at each address; 0 means one for each processor.
     pub workers: usize,
+    /// The address of the node: changes are answered once its proxy has programmed them.
+    pub node: Option<std::net::IpAddr>,
 }
 
 /// Why the server could not start, or had to stop.
@@ -71,7 +81,8 @@ pub async fn run(
     config: DnsConfig,
     shutdown: CancellationToken,
 ) -> Result<(), DnsError> {
-    runtime::Server::start(client, config, store::Stores::default())?.serve(shutdown).await
+    let gate = config.node.map(gate::Gate::new);
+    runtime::Server::start(client, config, store::Stores::new(gate))?.serve(shutdown).await
 }
 
 /// Says whether a Corefile can be used, without starting anything.
@@ -80,6 +91,20 @@ pub async fn run(
 /// The first mistake, with its line and plugin.
 pub fn check(corefile: &str) -> Result<(), CorefileError> {
     config::Config::read(corefile).map(drop)
+}
+
+/// Says whether a Corefile can be used with the files that it names, without starting anything;
+/// returns what it holds in one line.
+///
+/// # Errors
+/// When it cannot be read, and the first mistake, with its place and plugin.
+pub fn check_file(corefile: &Path) -> Result<String, DnsError> {
+    let read = std::fs::read_to_string(corefile);
+    let text = read.map_err(|source| DnsError::Read { path: corefile.to_owned(), source })?;
+    let directory = corefile.parent().unwrap_or(Path::new("."));
+    let config = config::Config::read_in(&text, directory)?;
+    config.check_files()?;
+    Ok(config.summary())
 }
 
 /// The Corefile that kubeadm lays out.

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
 use super::config::Config;
-use super::metrics::{Text, ZoneMetrics};
+use super::generation::Generation;
+use super::metrics::{Count, Histogram, Text, ZoneMetrics};
 use super::plugin::cache::Cache;
 use super::plugin::forward::Forward;
-use super::runtime::{Generation, Shared};
+use super::runtime::Shared;
+use super::site::loopback_if_wildcard;
 
 /// The page `path` of the server at `address`, if that serves it.
 pub(crate) fn page(
@@ -23,11 +26,42 @@ pub(crate) fn page(
     };
     match path {
         "/health" if any(|roles| roles.health) => Some((StatusCode::OK, "OK".into())),
-        "/ready" if any(|roles| roles.ready) => Some(ready(&generation)),
+        "/ready" if any(|roles| roles.ready) => Some(ready(shared, &generation)),
         "/metrics" if any(|roles| roles.prometheus) => {
             Some((StatusCode::OK, metrics(shared, &generation)))
         }
         _ => None,
+    }
+}
+
+/// What the server learns from asking its own health page.
+#[derive(Debug)]
+pub(crate) struct SelfProbe {
+    took: Histogram,
+    failures: Count,
+}
+
+impl SelfProbe {
+    pub(crate) fn new() -> Self {
+        Self { took: Histogram::slim(), failures: Count::default() }
+    }
+
+    pub(crate) async fn ask(&self, page: SocketAddr) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let begun = Instant::now();
+        let asking = async {
+            let to = SocketAddr::new(loopback_if_wildcard(page.ip()), page.port());
+            let mut stream = tokio::net::TcpStream::connect(to).await?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await?;
+            Ok::<_, std::io::Error>(status.ends_with(b" 200"))
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(5), asking).await;
+        match answered {
+            Ok(Ok(true)) => self.took.observe(begun.elapsed().as_secs_f64(), 1),
+            _ => self.failures.increment(),
+        }
     }
 }
 
@@ -43,7 +77,7 @@ impl Roles {
     pub(crate) fn of(config: &Config) -> Vec<Self> {
         let roles = config.sites.iter().map(|site| Self {
             health: site.health.map(|health| health.address),
-            ready: site.ready,
+            ready: site.ready.map(|ready| ready.address),
             prometheus: site.prometheus,
         });
         roles.collect()
@@ -56,10 +90,14 @@ impl Roles {
 }
 
 /// 200 once all plugins can answer, else 503 and the names of those that cannot.
-fn ready(generation: &Generation) -> (StatusCode, String) {
+fn ready(shared: &Shared, generation: &Generation) -> (StatusCode, String) {
     let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
     let waiting = stores.filter(|plugin| !plugin.store().is_synced()).count();
     match waiting {
+        // No new clients for one that is about to go.
+        _ if shared.leaving.load(Ordering::Relaxed) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "leaving".into())
+        }
         0 => (StatusCode::OK, "OK".into()),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "kubernetes".into()),
     }
@@ -73,26 +111,60 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     text.line("coredns_build_info", &labels, 1);
     let panics = shared.listeners.lock().values().map(|bound| bound.listener.panics.get()).sum();
     text.single("coredns_panics_total", "counter", "Panics.", panics);
-    let zones: Vec<&ZoneMetrics> = generation.metrics.iter().map(|metrics| &**metrics).collect();
+    let listeners: Vec<_> =
+        shared.listeners.lock().values().map(|bound| bound.listener.clone()).collect();
+    let mut zones: Vec<&ZoneMetrics> =
+        generation.metrics.iter().map(|metrics| &**metrics).collect();
+    zones.extend(listeners.iter().map(|listener| &listener.dropped));
     ZoneMetrics::write_all(&zones, &mut text);
     let sites = || generation.sites.iter().zip(&generation.servers);
     let caches: Vec<(&str, &Cache)> =
-        sites().filter_map(|(site, server)| Some((&**server, site.cache.as_ref()?))).collect();
+        sites().filter_map(|(site, server)| Some((&**server, site.cache.as_deref()?))).collect();
     Cache::write(&caches, &mut text);
     let forwards: Vec<&Forward> =
-        sites().flat_map(|(site, _)| &site.forward).map(|forward| &**forward).collect();
+        sites().flat_map(|(site, _)| site.forward.iter()).map(|forward| &**forward).collect();
     Forward::write(&forwards, &mut text);
     let name = "coredns_kubernetes_dns_programming_duration_seconds";
     text.head(name, "histogram", "From the change of a pod to its being answered.");
     let stores = sites().flat_map(|(site, _)| &site.kubernetes);
+    // One index is enough: all hear of the same changes.
     if let Some(plugin) = stores.into_iter().next() {
-        let labels = "service_kind=\"headless_with_selector\"";
-        plugin.store().programming.write(&mut text, name, labels);
+        for (kind, histogram) in plugin.store().programming.by_kind() {
+            histogram.write(&mut text, name, &format!("service_kind=\"{kind}\""));
+        }
     }
+    if let Some(gate) = &shared.stores.gate {
+        let name = "portolan_dns_proxy_skew_seconds";
+        text.head(name, "histogram", "How long changes waited for the node's proxy.");
+        gate.skew.write(&mut text, name, "");
+        text.single(
+            "portolan_dns_proxy_timeouts_total",
+            "counter",
+            "Changes that were answered before the node's proxy had them.",
+            gate.timeouts.get(),
+        );
+    }
+    let name = "coredns_health_request_duration_seconds";
+    text.head(name, "histogram", "Time that the health page took, asked once a second.");
+    shared.health.took.write(&mut text, name, "");
+    text.single(
+        "coredns_health_request_failures_total",
+        "counter",
+        "How often the health page did not answer.",
+        shared.health.failures.get(),
+    );
     text.head("coredns_hosts_entries", "gauge", "Entries of the hosts files.");
     for hosts in sites().filter_map(|(site, _)| site.hosts.as_ref()) {
         let labels = format!("hostsfile=\"{}\"", hosts.file().display());
         text.line("coredns_hosts_entries", &labels, hosts.entries());
+    }
+    let limits = sites().filter_map(|(site, server)| {
+        Some((server, site.front.as_ref()?.ratelimit.as_ref()?.limited.get()))
+    });
+    let name = "coredns_ratelimit_dropped_total";
+    text.head(name, "counter", "Queries beyond their client's share.");
+    for (server, limited) in limits {
+        text.line(name, &format!("server=\"{server}\""), limited);
     }
     text.head("coredns_plugin_enabled", "gauge", "Which plugins a zone has.");
     for (labels, plugin) in &generation.plugins {
@@ -106,6 +178,9 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
         "Corefiles that could not be used.",
         failed,
     );
+    text.head("coredns_reload_version_info", "gauge", "The Corefile in use.");
+    let labels = format!("hash=\"sha512\",value=\"{}\"", generation.hash);
+    text.line("coredns_reload_version_info", &labels, 1);
     if let Some(bytes) = resident_bytes() {
         text.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
     }

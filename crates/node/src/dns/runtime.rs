@@ -1,35 +1,30 @@
 //! Starting, following changes, stopping.
 //!
-//! A *generation* is what one Corefile makes: server blocks with their plugins. Sockets, indices
-//! and their watches live longer: a reload hands them over, so that no query is lost.
+//! Sockets, indices and their watches live longer than what one Corefile makes: a reload hands them
+//! over, so that no query is lost.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use portolan_linux::datagram;
 use portolan_linux::watch::FileWatch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::config::{Config, SiteConfig};
-use super::metrics::ZoneMetrics;
-use super::pages::{Roles, page};
-use super::plugin::cache::Cache;
-use super::plugin::forward::Forward;
-use super::plugin::hosts::Hosts;
-use super::plugin::kubernetes::Kubernetes;
-use super::plugin::looping::LoopProbe;
-use super::server::{Listener, http, listen_tcp, tcp, udp, without_ipv6};
-use super::site::{Route, Routes, Site, loopback_if_wildcard};
+use super::config::{Config, Scheme};
+use super::generation::{Generation, Maker, SpotConfig};
+use super::pages::{Roles, SelfProbe, page};
+use super::server::{Listener, http, listen_tcp, tcp, udp};
+use super::site::{Routes, Site, loopback_if_wildcard};
+use super::sockets::{Sockets, Spot};
 use super::store::{StoreOptions, Stores};
 use super::{DnsConfig, DnsError, default_corefile};
 
@@ -38,24 +33,6 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Changes of files come in flurries.
 const SETTLE: Duration = Duration::from_millis(20);
-
-/// What one Corefile makes.
-#[derive(Debug, Default)]
-pub(crate) struct Generation {
-    pub(crate) sites: Vec<Arc<Site>>,
-    /// The label `server` of each site.
-    pub(crate) servers: Vec<String>,
-    pub(crate) metrics: Vec<Arc<ZoneMetrics>>,
-    pub(crate) roles: Vec<Roles>,
-    /// Labels and name of each plugin in use.
-    pub(crate) plugins: Vec<(String, &'static str)>,
-    by_address: HashMap<SocketAddr, Vec<Route>>,
-    lameduck: Duration,
-    /// How often to look at the Corefile; `None` when it is not followed.
-    reload: Option<Duration>,
-    /// Ends the tasks that belong to these plugins.
-    stop: CancellationToken,
-}
 
 /// A socket address in use.
 #[derive(Debug)]
@@ -69,12 +46,15 @@ pub(crate) struct Bound {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) current: ArcSwap<Generation>,
-    pub(crate) listeners: Mutex<HashMap<SocketAddr, Bound>>,
+    pub(crate) listeners: Mutex<HashMap<Spot, Bound>>,
     pub(crate) failed_reloads: AtomicU64,
+    pub(crate) health: SelfProbe,
+    /// The server answers still, but wants no new clients.
+    pub(crate) leaving: AtomicBool,
     pages: Mutex<HashMap<SocketAddr, (CancellationToken, SocketAddr)>>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    stores: Stores,
+    pub(crate) stores: Stores,
 }
 
 /// A server that listens.
@@ -84,6 +64,8 @@ pub(crate) struct Server {
     config: DnsConfig,
     /// What the current generation was made of.
     sources: Sources,
+    /// The last thing that was wrong with a changed Corefile.
+    said: Option<String>,
 }
 
 /// The text of all files that make a generation.
@@ -91,6 +73,14 @@ pub(crate) struct Server {
 struct Sources {
     corefile: String,
     others: Vec<Option<Vec<u8>>>,
+}
+
+impl Shared {
+    /// Where the health page is served.
+    fn health_page(&self) -> Option<SocketAddr> {
+        let asked = self.current.load().roles.iter().find_map(|roles| roles.health)?;
+        self.pages.lock().get(&asked).map(|(_, local)| *local)
+    }
 }
 
 impl Server {
@@ -104,15 +94,23 @@ impl Server {
             current: ArcSwap::default(),
             listeners: Mutex::default(),
             failed_reloads: AtomicU64::new(0),
+            health: SelfProbe::new(),
+            leaving: AtomicBool::new(false),
             pages: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             stores,
         };
-        let mut server =
-            Self { shared: Arc::new(shared), client, config, sources: Sources::default() };
+        let mut server = Self {
+            shared: Arc::new(shared),
+            client,
+            config,
+            sources: Sources::default(),
+            said: None,
+        };
         let (sources, parsed) = server.read()?;
-        let generation = server.build(&parsed)?;
+        let mut generation = server.build(&parsed)?;
+        generation.hash = hash(&sources.corefile);
         server.adopt(generation, &parsed).inspect_err(|_| server.shared.stop.cancel())?;
         server.sources = sources;
         Ok(server)
@@ -121,7 +119,19 @@ impl Server {
     /// The addresses that DNS is served at.
     #[cfg(test)]
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.shared.listeners.lock().values().map(|bound| bound.local).collect()
+        let listeners = self.shared.listeners.lock();
+        let mut spots: Vec<_> = listeners.iter().collect();
+        // In the order of the ports that were asked for, DNS before TLS.
+        spots.sort_by_key(|(spot, _)| (spot.scheme, spot.address.port()));
+        spots.into_iter().map(|(_, bound)| bound.local).collect()
+    }
+
+    /// The indices in use.
+    #[cfg(test)]
+    pub(crate) fn stores(&self) -> Vec<Arc<super::store::NameStore>> {
+        let current = self.shared.current.load();
+        let plugins = current.sites.iter().flat_map(|site| &site.kubernetes);
+        plugins.map(|kubernetes| kubernetes.store().clone()).collect()
     }
 
     /// Where the pages are served that were asked for at `address`.
@@ -132,7 +142,15 @@ impl Server {
 
     /// Serves until `shutdown`.
     pub(crate) async fn serve(mut self, shutdown: CancellationToken) -> Result<(), DnsError> {
+        self.probe_health();
+        if let Some(gate) = self.shared.stores.gate.clone() {
+            let stop = self.shared.stop.clone();
+            self.shared.tasks.spawn(async move {
+                stop.run_until_cancelled(gate.follow()).await;
+            });
+        }
         let served = self.follow(&shutdown).await;
+        self.shared.leaving.store(true, Ordering::Relaxed);
         if served.is_ok() {
             let lameduck = self.shared.current.load().lameduck;
             if !lameduck.is_zero() {
@@ -144,6 +162,24 @@ impl Server {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
         served
+    }
+
+    /// Asks the own health page once a second, as CoreDNS does: that shows an overload.
+    fn probe_health(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        let stop = self.shared.stop.clone();
+        self.shared.tasks.spawn(async move {
+            let asking = async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let Some(shared) = shared.upgrade() else { return };
+                    if let Some(local) = shared.health_page() {
+                        shared.health.ask(local).await;
+                    }
+                }
+            };
+            stop.run_until_cancelled(asking).await;
+        });
     }
 
     /// Follows changes until `shutdown`, or until the server is found to ask itself.
@@ -164,6 +200,11 @@ impl Server {
             for hosts in generation.sites.iter().filter_map(|site| site.hosts.as_ref()) {
                 if hosts.followed().is_some() {
                     hosts.load();
+                }
+            }
+            for file in generation.sites.iter().flat_map(|site| &site.file) {
+                if file.followed().is_some() {
+                    file.load();
                 }
             }
             if generation.reload.is_some() && self.reload().await {
@@ -187,7 +228,7 @@ impl Server {
                     }
                     tokio::time::sleep(SETTLE).await;
                 }
-                () = sleep_or_never(generation.reload.unwrap_or(Duration::MAX)) => {}
+                () = sleep_or_never(generation.patience()) => {}
             }
         }
     }
@@ -203,17 +244,19 @@ impl Server {
             Ok((sources, _)) if sources == self.sources => return false,
             Ok(read) => read,
             Err(error) => {
-                // Said once for each text.
-                let text = self.corefile_text().unwrap_or_default();
-                if std::mem::replace(&mut self.sources.corefile, text.clone()) != text {
+                // Said once.
+                let text = error.to_string();
+                if self.said.replace(text.clone()) != Some(text) {
                     failed(&error);
                 }
                 return false;
             }
         };
+        self.said = None;
         self.sources = sources;
         let adopted = match self.build(&config) {
-            Ok(generation) => {
+            Ok(mut generation) => {
+                generation.hash = hash(&self.sources.corefile);
                 let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
                 let synced = futures::future::join_all(
                     stores.map(|kubernetes| kubernetes.store().wait_synced()),
@@ -243,114 +286,36 @@ impl Server {
 
     fn read(&self) -> Result<(Sources, Config), DnsError> {
         let corefile = self.corefile_text()?;
-        let config = Config::read(&corefile)?;
-        let others = upstream_files(&config).map(|path| std::fs::read(path).ok()).collect();
+        let directory = self.config.corefile.as_deref().and_then(Path::parent);
+        let config = Config::read_in(&corefile, directory.unwrap_or(Path::new(".")))?;
+        let others = files(&config).map(|path| std::fs::read(path).ok()).collect();
         Ok((Sources { corefile, others }, config))
     }
 
     fn build(&self, config: &Config) -> Result<Generation, DnsError> {
-        let mut generation = Generation { roles: Roles::of(config), ..Generation::default() };
-        // `--listen` moves the block for `.:PORT`, and with it all blocks at that port.
-        let root = config
-            .sites
-            .iter()
-            .flat_map(|site| &site.keys)
-            .find(|(zone, _)| zone.wire().is_empty());
-        let moved = self.config.listen.and_then(|to| root.map(|(_, port)| (*port, to)));
-        let address_of = |port: u16| match moved {
-            Some((from, to)) if from == port => to,
-            _ => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+        let shared = &self.shared;
+        let maker = Maker {
+            client: self.client.as_ref(),
+            listen: self.config.listen,
+            current: &shared.current.load(),
+            stores: &shared.stores,
+            tasks: &shared.tasks,
+            stop: &shared.stop,
         };
-        let own: Vec<SocketAddr> = config
-            .sites
-            .iter()
-            .flat_map(|site| &site.keys)
-            .map(|(_, port)| address_of(*port))
-            .collect();
-        let current = self.shared.current.load();
-        for site in &config.sites {
-            let running = Arc::new(self.site(site, &own, &generation.stop)?);
-            generation.lameduck =
-                generation.lameduck.max(site.health.map_or(Duration::ZERO, |h| h.lameduck));
-            let reload = site.reload.map(|reload| reload.interval);
-            generation.reload = generation.reload.into_iter().chain(reload).min();
-            for (index, (zone, port)) in site.keys.iter().enumerate() {
-                let server = format!("dns://:{port}");
-                let labels = format!("server=\"{server}\",zone=\"{zone}\",view=\"\"");
-                // Counters go on counting when the Corefile changes.
-                let known = current.metrics.iter().find(|metrics| metrics.labels() == labels);
-                let metrics = known.cloned().unwrap_or_else(|| Arc::new(ZoneMetrics::new(&labels)));
-                generation.by_address.entry(address_of(*port)).or_default().push(Route {
-                    zone: zone.clone(),
-                    site: running.clone(),
-                    metrics: metrics.clone(),
-                });
-                generation.metrics.push(metrics);
-                let plugins = site.plugins().map(|plugin| (labels.clone(), plugin));
-                generation.plugins.extend(plugins);
-                if index == 0 {
-                    generation.servers.push(server);
-                }
-            }
-            generation.sites.push(running);
-        }
-        Ok(generation)
-    }
-
-    fn site(
-        &self,
-        config: &SiteConfig,
-        own: &[SocketAddr],
-        stop: &CancellationToken,
-    ) -> Result<Site, DnsError> {
-        let mut kubernetes = Vec::new();
-        for plugin in &config.kubernetes {
-            let Shared { tasks, stop, stores, .. } = &*self.shared;
-            let store = match (stores.find(&plugin.store), &self.client) {
-                (Some(store), _) => store,
-                (None, Some(client)) => stores.open(&plugin.store, client, tasks, stop),
-                (None, None) => return Err(DnsError::NoClient),
-            };
-            kubernetes.push(Kubernetes::new(plugin.clone(), store));
-        }
-        let forward: Vec<_> = config
-            .forward
-            .iter()
-            .map(|forward| Arc::new(Forward::new(forward.clone(), own)))
-            .collect();
-        for forward in &forward {
-            let (probing, stop, all) =
-                (forward.clone().probe(), stop.clone(), self.shared.stop.clone());
-            self.shared.tasks.spawn(async move {
-                all.run_until_cancelled(stop.run_until_cancelled(probing)).await;
-            });
-        }
-        let zone = config.keys.first().map(|(zone, _)| zone);
-        Ok(Site {
-            errors: config.errors,
-            log: config.log.clone(),
-            turn: config.rotate.then(AtomicUsize::default),
-            hosts: config.hosts.clone().map(Hosts::new),
-            kubernetes,
-            probe: zone
-                .filter(|_| config.detect_loop)
-                .map(|zone| LoopProbe::new(zone, rand::random())),
-            cache: config.cache.clone().map(Cache::new),
-            forward,
-        })
+        maker.build(config)
     }
 
     /// Puts a generation in place of the current one. On error the current one stays.
     fn adopt(&self, mut generation: Generation, config: &Config) -> Result<(), DnsError> {
-        let by_address = std::mem::take(&mut generation.by_address);
+        let spots = std::mem::take(&mut generation.spots);
         let shared = &self.shared;
         let mut opened = Vec::new();
-        for (address, routes) in &by_address {
-            if !shared.listeners.lock().contains_key(address) {
-                let sockets = Sockets::open(*address, self.workers()).map_err(|source| {
-                    DnsError::Listen { address: *address, purpose: "DNS", source }
+        for spot in spots.keys() {
+            if !shared.listeners.lock().contains_key(spot) {
+                let sockets = Sockets::open(*spot, self.workers()).map_err(|source| {
+                    DnsError::Listen { address: spot.address, purpose: "DNS", source }
                 })?;
-                opened.push((*address, sockets, routes.clone()));
+                opened.push((*spot, sockets));
             }
         }
         let wanted: HashMap<SocketAddr, &'static str> =
@@ -369,18 +334,20 @@ impl Server {
         // From here on nothing fails: the sockets are there.
         let listen_error =
             |address, purpose| move |source| DnsError::Listen { address, purpose, source };
-        for (address, sockets, routes) in opened {
+        for (spot, sockets) in opened {
+            let config = spots.get(&spot);
             let bound =
-                self.listen(sockets, Routes::new(routes)).map_err(listen_error(address, "DNS"))?;
-            shared.listeners.lock().insert(address, bound);
+                self.listen(spot, sockets, config).map_err(listen_error(spot.address, "DNS"))?;
+            shared.listeners.lock().insert(spot, bound);
         }
-        shared.listeners.lock().retain(|address, bound| {
-            match by_address.get(address) {
-                Some(routes) => bound.listener.routes.store(Routes::new(routes.clone()).into()),
+        shared.listeners.lock().retain(|spot, bound| {
+            match spots.get(spot) {
+                Some(config) => bound.listener.serve(config.routes.clone(), config.tls.clone()),
                 None => bound.listener.stop.cancel(),
             }
-            by_address.contains_key(address)
+            spots.contains_key(spot)
         });
+        generation.notify(&shared.tasks);
         let old = shared.current.swap(generation.into());
         old.stop.cancel();
         for (address, socket) in opened_pages {
@@ -417,10 +384,20 @@ impl Server {
         }
     }
 
-    fn listen(&self, sockets: Sockets, routes: Routes) -> io::Result<Bound> {
+    fn listen(
+        &self,
+        spot: Spot,
+        sockets: Sockets,
+        config: Option<&SpotConfig>,
+    ) -> io::Result<Bound> {
         let shared = &self.shared;
         let stop = shared.stop.child_token();
-        let listener = Arc::new(Listener::new(routes, shared.tasks.clone(), stop));
+        let listener =
+            Listener::new(Routes::default(), sockets.local.port(), shared.tasks.clone(), stop);
+        let listener = Arc::new(listener);
+        if let Some(config) = config {
+            listener.serve(config.routes.clone(), config.tls.clone());
+        }
         for socket in sockets.udp {
             let serving = udp::serve(listener.clone(), socket);
             shared.tasks.spawn(async move {
@@ -430,8 +407,8 @@ impl Server {
             });
         }
         let tcp = tokio::net::TcpListener::from_std(sockets.tcp)?;
-        shared.tasks.spawn(tcp::serve(listener.clone(), tcp));
-        tracing::info!(address = %sockets.local, "serving DNS");
+        shared.tasks.spawn(tcp::serve(listener.clone(), tcp, spot.scheme));
+        tracing::info!(scheme = spot.scheme.name(), address = %sockets.local, "serving DNS");
         Ok(Bound { listener, local: sockets.local })
     }
 
@@ -468,11 +445,13 @@ impl Server {
         if generation.reload.is_some() {
             files.extend(self.config.corefile.clone());
             if let Ok((_, config)) = self.read() {
-                files.extend(upstream_files(&config).cloned());
+                files.extend(self::files(&config).cloned());
             }
         }
         let hosts = generation.sites.iter().filter_map(|site| site.hosts.as_ref()?.followed());
         files.extend(hosts.map(PathBuf::from));
+        let zones = generation.sites.iter().flat_map(|site| &site.file);
+        files.extend(zones.filter_map(|file| file.followed()).map(PathBuf::from));
         for file in files {
             if let Err(error) = watch.add(&file) {
                 let file = file.display();
@@ -487,7 +466,10 @@ impl Server {
         generation: &Generation,
     ) -> FuturesUnordered<impl Future<Output = Option<String>> + use<>> {
         let probes = FuturesUnordered::new();
-        for bound in self.shared.listeners.lock().values() {
+        for (spot, bound) in self.shared.listeners.lock().iter() {
+            if spot.scheme != Scheme::Dns {
+                continue;
+            }
             let routes = bound.listener.routes.load();
             for site in &generation.sites {
                 let route = routes.0.iter().find(|route| Arc::ptr_eq(&route.site, site));
@@ -500,6 +482,15 @@ impl Server {
         }
         probes
     }
+}
+
+fn hash(corefile: &str) -> String {
+    use std::fmt::Write;
+    let digest = <sha2::Sha512 as sha2::Digest>::digest(corefile);
+    digest.iter().fold(String::with_capacity(128), |mut text, octet| {
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 async fn probe_loop(site: Arc<Site>, zone: String, to: SocketAddr) -> Option<String> {
@@ -532,42 +523,10 @@ async fn sleep_or_never(duration: Duration) {
     }
 }
 
-/// The files that name upstreams.
-fn upstream_files(config: &Config) -> impl Iterator<Item = &PathBuf> {
-    config.sites.iter().flat_map(|site| &site.forward).flat_map(|forward| forward.files())
-}
-
-/// The sockets for one address.
-struct Sockets {
-    udp: Vec<UdpSocket>,
-    tcp: std::net::TcpListener,
-    local: SocketAddr,
-}
-
-impl Sockets {
-    fn open(address: SocketAddr, workers: usize) -> io::Result<Self> {
-        let address = if without_ipv6(address) {
-            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())
-        } else {
-            address
-        };
-        let bind = |address| datagram::bind(address).map_err(io::Error::other);
-        // TCP first: two servers may not share it, so a port that is taken shows.
-        let mut attempts = 0;
-        let (tcp, first) = loop {
-            let tcp = listen_tcp(address)?;
-            match bind(tcp.local_addr()?) {
-                Ok(udp) => break (tcp, udp),
-                // The port was the system's choice, and is free for TCP only.
-                Err(_) if address.port() == 0 && attempts < 16 => attempts += 1,
-                Err(error) => return Err(error),
-            }
-        };
-        let local = first.local_addr()?;
-        let mut udp = vec![first];
-        for _ in 1..workers.max(1) {
-            udp.push(bind(local)?);
-        }
-        Ok(Self { udp, tcp, local })
-    }
+/// The files besides the Corefile whose change is a change of the Corefile: those that it imports,
+/// and those that name upstreams and certificates.
+fn files(config: &Config) -> impl Iterator<Item = &PathBuf> {
+    let upstreams = config.sites.iter().flat_map(|site| &site.forward).flat_map(|f| f.files());
+    let tls = config.sites.iter().filter_map(|site| site.tls.as_ref());
+    config.imported.iter().chain(upstreams).chain(tls.flat_map(|tls| tls.files()))
 }

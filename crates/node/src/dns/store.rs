@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -24,7 +25,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::Gate;
 use super::metrics::Histogram;
+use crate::reached::Kind;
 
 /// What makes one store different from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,8 @@ pub(crate) struct StoreOptions {
     pub(crate) endpoints: bool,
     /// A label selector for Services and slices.
     pub(crate) labels: Option<String>,
+    /// A label selector for Namespaces; others are not served.
+    pub(crate) namespace_labels: Option<String>,
 }
 
 const SERVICES: u8 = 1;
@@ -49,12 +54,28 @@ pub(crate) struct NameStore {
     /// The kinds whose first listing is not whole yet.
     missing: AtomicU8,
     synced: Notify,
-    /// From the change of a pod to its being answered, in seconds.
-    pub(crate) programming: Histogram,
+    pub(crate) programming: Programming,
+    /// Where changes wait for the node's proxy.
+    gate: Option<Arc<Gate>>,
+}
+
+/// From the change of a pod to its being answered, in seconds, by the kind of its Service.
+#[derive(Debug)]
+pub(crate) struct Programming {
+    cluster_ip: Histogram,
+    headless: Histogram,
+}
+
+impl Programming {
+    /// The kinds by CoreDNS's names. Slices that nobody but their author knows the pods of carry
+    /// no time, so Services without a selector do not show.
+    pub(crate) fn by_kind(&self) -> [(&'static str, &Histogram); 2] {
+        [("cluster_ip", &self.cluster_ip), ("headless_with_selector", &self.headless)]
+    }
 }
 
 impl NameStore {
-    pub(crate) fn new(options: StoreOptions) -> Self {
+    pub(crate) fn new(options: StoreOptions, gate: Option<Arc<Gate>>) -> Self {
         let mut missing = SERVICES | NAMESPACES;
         if options.endpoints {
             missing |= SLICES;
@@ -69,7 +90,11 @@ impl NameStore {
             options,
             missing: AtomicU8::new(missing),
             synced: Notify::new(),
-            programming: Histogram::programming(),
+            gate,
+            programming: Programming {
+                cluster_ip: Histogram::programming(),
+                headless: Histogram::programming(),
+            },
         }
     }
 
@@ -105,9 +130,9 @@ impl NameStore {
     }
 
     /// For indices that are filled by hand.
-    #[cfg(test)]
     pub(crate) fn set_synced(&self) {
-        self.listed(u8::MAX);
+        self.missing.store(0, Ordering::Release);
+        self.synced.notify_waiters();
     }
 
     /// Watches until `stop`; the tasks belong to `tasks`.
@@ -117,10 +142,11 @@ impl NameStore {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let config = match &self.options.labels {
+        let selecting = |labels: &Option<String>| match labels {
             Some(labels) => watcher::Config::default().labels(labels),
             None => watcher::Config::default(),
         };
+        let config = selecting(&self.options.labels);
         let run = |task: futures::future::BoxFuture<'static, ()>| {
             let stop = stop.clone();
             tasks.spawn(async move {
@@ -135,8 +161,8 @@ impl NameStore {
             apply_service,
             remove_service,
         )));
-        let namespaces =
-            watch_objects(Api::<Namespace>::all(client.clone()), watcher::Config::default());
+        let namespaces = selecting(&self.options.namespace_labels);
+        let namespaces = watch_objects(Api::<Namespace>::all(client.clone()), namespaces);
         run(Box::pin(self.clone().feed(
             "namespaces",
             NAMESPACES,
@@ -181,6 +207,12 @@ impl NameStore {
                 failing = false;
                 tracing::info!(resource, "watching again");
             }
+            if let (Some(gate), Ok(Event::Apply(object) | Event::Delete(object))) =
+                (&self.gate, &event)
+                && let Some((kind, revision)) = programmed(kind, object)
+            {
+                gate.wait(kind, revision).await;
+            }
             match event {
                 Ok(Event::Init) => unseen = known.clone(),
                 Ok(Event::InitApply(object) | Event::Apply(object)) => {
@@ -216,6 +248,22 @@ impl NameStore {
     }
 }
 
+/// What to wait for until a proxy has programmed a change of this object; `None` when proxies do
+/// not look at it.
+fn programmed<K: kube::Resource>(kind: u8, object: &K) -> Option<(Kind, u64)> {
+    let meta = object.meta();
+    let has = |label: &str| meta.labels.as_ref().is_some_and(|labels| labels.contains_key(label));
+    let kind = match kind {
+        SERVICES => Kind::Services,
+        SLICES if !has("service.kubernetes.io/headless") => Kind::EndpointSlices,
+        _ => return None,
+    };
+    if has("service.kubernetes.io/service-proxy-name") {
+        return None;
+    }
+    Some((kind, meta.resource_version.as_deref()?.parse().ok()?))
+}
+
 fn object_name<K: kube::Resource>(object: &K) -> ObjectName {
     let meta = object.meta();
     ObjectName::new(
@@ -237,13 +285,21 @@ fn remove_service(names: &mut Names, name: &ObjectName) {
 
 fn apply_slice(store: &NameStore, slice: &EndpointSlice) {
     let trimmed = object::EndpointSlice::from(slice);
-    let mut changed = false;
-    store.update(|names| changed = names.upsert_slice(&trimmed));
+    let (mut changed, mut headless) = (false, None);
+    store.update(|names| {
+        changed = names.upsert_slice(&trimmed);
+        headless = trimmed.service.as_ref().and_then(|name| names.is_headless(name));
+    });
     let trigger = "endpoints.kubernetes.io/last-change-trigger-time";
     let triggered = slice.annotations().get(trigger).and_then(|text| text.parse().ok());
     if let Some(triggered) = triggered.filter(|_| changed && store.is_synced()) {
         let took: jiff::SignedDuration = Timestamp::now().duration_since(triggered);
-        store.programming.observe(took.as_secs_f64().max(0.0), 1);
+        let programming = match headless {
+            Some(true) => &store.programming.headless,
+            Some(false) => &store.programming.cluster_ip,
+            None => return,
+        };
+        programming.observe(took.as_secs_f64().max(0.0), 1);
     }
 }
 
@@ -263,16 +319,22 @@ fn remove_namespace(names: &mut Names, name: &ObjectName) {
 }
 
 fn apply_pod(store: &NameStore, pod: &Pod) {
-    let status = pod.status.as_ref();
-    let finished =
-        matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"));
-    let listed = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
-    let addresses: Vec<_> =
-        listed.iter().filter(|_| !finished).filter_map(|address| address.ip.parse().ok()).collect();
-    let name = object_name(pod);
+    let (name, addresses) = pod_addresses(pod);
     store.update(|names| {
         names.upsert_pod(&name, &addresses);
     });
+}
+
+/// A pod and the addresses that names may have of it: none once it is on its way out.
+pub(crate) fn pod_addresses(pod: &Pod) -> (ObjectName, Vec<IpAddr>) {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    let finished = pod.metadata.deletion_timestamp.is_some()
+        || matches!(phase, Some("Succeeded" | "Failed" | "Unknown"));
+    let listed = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
+    let addresses =
+        listed.iter().filter(|_| !finished).filter_map(|address| address.ip.parse().ok()).collect();
+    (object_name(pod), addresses)
 }
 
 fn remove_pod(names: &mut Names, name: &ObjectName) {
@@ -304,10 +366,16 @@ impl Backoff for Retry {
 /// The stores in use, one for each set of options; a reload finds those that it needs again.
 #[derive(Debug, Default)]
 pub(crate) struct Stores {
+    pub(crate) gate: Option<Arc<Gate>>,
     all: Mutex<HashMap<StoreOptions, (Arc<NameStore>, CancellationToken)>>,
 }
 
 impl Stores {
+    /// Stores whose changes go through `gate`.
+    pub(crate) fn new(gate: Option<Arc<Gate>>) -> Self {
+        Self { gate, all: Mutex::default() }
+    }
+
     /// The store for `options`, if there is one.
     pub(crate) fn find(&self, options: &StoreOptions) -> Option<Arc<NameStore>> {
         self.all.lock().get(options).map(|(store, _)| store.clone())
@@ -316,7 +384,7 @@ impl Stores {
     /// A store for `options` that is filled by hand.
     #[cfg(test)]
     pub(crate) fn insert(&self, options: StoreOptions) -> Arc<NameStore> {
-        let store = Arc::new(NameStore::new(options.clone()));
+        let store = Arc::new(NameStore::new(options.clone(), self.gate.clone()));
         self.all.lock().insert(options, (store.clone(), CancellationToken::new()));
         store
     }
@@ -330,7 +398,7 @@ impl Stores {
         stop: &CancellationToken,
     ) -> Arc<NameStore> {
         let mut all = self.all.lock();
-        let store = Arc::new(NameStore::new(options.clone()));
+        let store = Arc::new(NameStore::new(options.clone(), self.gate.clone()));
         let stop = stop.child_token();
         store.watch(client, tasks, &stop);
         all.insert(options.clone(), (store.clone(), stop));

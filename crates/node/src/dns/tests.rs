@@ -1,8 +1,17 @@
 //! The server on loopback sockets, asked with messages that the `domain` crate builds and reads.
 
+mod answers;
 mod cluster;
+mod corefiles;
+mod encrypted;
 mod forwarding;
-mod harness;
+mod fuzz;
+pub(super) mod harness;
+mod peer;
 mod protocol;
 mod reloading;
+mod scenarios;
+mod slow;
 mod specification;
+mod upstreams;
+mod zones;

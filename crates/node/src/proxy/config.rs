@@ -6,6 +6,8 @@ use portolan_model::NodeView;
 use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 
+use super::datapath::Host;
+
 /// How this node's proxy works; the fields are kube-proxy's flags where it has them.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
@@ -29,6 +31,8 @@ pub struct ProxyConfig {
     pub healthz_bind_address: Option<SocketAddr>,
     /// How often to look whether others touched the kernel's tables.
     pub drift_period: Duration,
+    /// Which part of the machine is this node's.
+    pub host: Host,
 }
 
 impl Default for ProxyConfig {
@@ -44,6 +48,7 @@ impl Default for ProxyConfig {
             metrics_bind_address: Some(([127, 0, 0, 1], 10249).into()),
             healthz_bind_address: Some(([0, 0, 0, 0], 10256).into()),
             drift_period: Duration::from_secs(5),
+            host: Host::default(),
         }
     }
 }

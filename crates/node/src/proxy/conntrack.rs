@@ -9,10 +9,10 @@
 //! one that merely lost its label.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use portolan_linux::conntrack::{self, Flow, Stage};
+use portolan_linux::conntrack::{self, Flow, Stage, Tuple};
 use portolan_linux::netlink::{NetlinkError, Socket};
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::desired::candidates;
@@ -83,6 +83,40 @@ impl Sweeper {
         }
         let at_once = self.due.contains(&Protocol::Udp) && !self.failed;
         Some(self.last.filter(|_| !at_once).map_or_else(Instant::now, |last| last + PAUSE))
+    }
+
+    /// Whether connections of UDP may lead nowhere.
+    pub(super) fn concerns_udp(&self) -> bool {
+        self.due.contains(&Protocol::Udp)
+    }
+
+    /// Whether a UDP socket that dialled a frontend and was handed a backend leads nowhere.
+    pub(super) fn is_stale_socket(
+        &self,
+        snapshot: &Snapshot,
+        desired: &Desired,
+        dialled: SocketAddr,
+        backend: SocketAddr,
+    ) -> bool {
+        // Seen from the wire, a translation like any other.
+        let tuple = |source: SocketAddr, destination: SocketAddr| Tuple {
+            source: source.ip(),
+            destination: destination.ip(),
+            source_port: source.port(),
+            destination_port: destination.port(),
+        };
+        let nobody = SocketAddr::new(dialled.ip(), 0);
+        let flow = Flow {
+            protocol: Protocol::Udp.number(),
+            original: tuple(nobody, dialled),
+            reply: tuple(backend, nobody),
+            zone: 0,
+            destination_nat: true,
+            stage: Stage::Stateless,
+        };
+        let own = desired.own_addresses();
+        let look = Look { snapshot, desired, removed: &self.removed, ended: &BTreeSet::new(), own };
+        look.leads_nowhere(&flow, Protocol::Udp)
     }
 
     /// Reads each list of connections once and deletes those that are stale. Returns how many.

@@ -71,7 +71,7 @@ pub async fn explain(
         return Err(ExplainError::Families);
     }
     let snapshot = reflect::list(client).await?;
-    let mut datapath = datapath::open(&config.mode)?;
+    let mut datapath = datapath::open(&config.mode, &config.host)?;
     let view = config.view(datapath.capabilities().loopback_node_ports);
     let desired = desired(&snapshot, &view);
     let observed = datapath.observe()?;

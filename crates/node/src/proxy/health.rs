@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::http::{self, Answer, Handler, JSON, reply};
 use super::metrics::Metrics;
+use crate::reached::Revisions;
 
 /// A change that has waited this long for the kernel makes the proxy unhealthy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +34,8 @@ struct State {
     waiting: Option<Instant>,
     /// This node is being deleted or about to be.
     leaving: bool,
+    /// Up to where the kernel has what the API server told.
+    reached: Revisions,
 }
 
 impl Health {
@@ -45,6 +48,11 @@ impl Health {
     pub(super) fn updated(&self, now: Timestamp) {
         let mut state = self.state.lock();
         (state.last_updated, state.waiting) = (Some(now), None);
+    }
+
+    /// The kernel has what was told up to here.
+    pub(super) fn reached(&self, reached: Revisions) {
+        self.state.lock().reached = reached;
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -61,7 +69,7 @@ impl Health {
     /// is about to go, `/livez` is about the proxy alone.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> Answer {
         let (healthy, now) = (self.is_healthy(), Timestamp::now());
-        let State { last_updated, leaving, .. } = *self.state.lock();
+        let State { last_updated, leaving, reached, .. } = *self.state.lock();
         let updated = last_updated.filter(|_| !healthy).unwrap_or(now);
         let mut body = serde_json::json!({
             "lastUpdated": updated.to_string(),
@@ -79,6 +87,13 @@ impl Health {
                 let status = status(healthy);
                 metrics.livez(status.as_u16());
                 status
+            }
+            // For the node's DNS, which answers what is programmed and nothing else.
+            "/applied" => {
+                body = serde_json::json!({
+                    "services": reached.services, "endpointSlices": reached.endpoint_slices,
+                });
+                StatusCode::OK
             }
             _ => return http::not_found(),
         };

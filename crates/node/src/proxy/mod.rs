@@ -13,6 +13,7 @@ mod health;
 mod http;
 mod metrics;
 mod reconcile;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -21,13 +22,9 @@ pub use datapath::MODES;
 pub use explain::{ExplainError, Explanation, Query, explain};
 pub use reconcile::{Error, run};
 
-use datapath::ModeError;
+use datapath::{Host, ModeError};
 
 /// Removes everything that any mode of this proxy put into this network namespace.
-pub fn cleanup() -> Result<(), ModeError> {
-    for row in MODES.iter() {
-        let Some(clear) = row.clear else { continue };
-        clear().map_err(|source| ModeError::Open { mode: row.name, source })?;
-    }
-    Ok(())
+pub fn cleanup(host: &Host) -> Result<(), ModeError> {
+    datapath::clear(None, host)
 }

@@ -24,6 +24,8 @@ use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
 use super::metrics::Metrics;
+use super::report::Reporter;
+use crate::reached::Reached;
 use crate::reflect::{self, Heard, Interest, Update};
 
 /// The proxy cannot go on.
@@ -79,8 +81,8 @@ pub async fn run(
     config: ProxyConfig,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let mode = config.mode.clone();
-    let datapath = spawn_blocking(move || datapath::open(&mode)).await??;
+    let (mode, host) = (config.mode.clone(), config.host.clone());
+    let datapath = spawn_blocking(move || datapath::open(&mode, &host)).await??;
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::default());
     let mut servers = serve(&config, datapath.mode(), &metrics, &health)?;
@@ -94,7 +96,10 @@ pub async fn run(
         sweeper: Sweeper::default(),
         full: true,
     };
-    let mut news = reflect::watch(&client, INTEREST);
+    let reached = Arc::new(Reached::default());
+    let mut news = reflect::watch(&client, INTEREST, &reached);
+    let (reporter, reporting) = Reporter::new(client.clone(), &config.node_name);
+    servers.spawn(reporting);
     let mut heard = Heard::default();
     let mut checks = Checks::default();
     let mut refusals = Refusals::default();
@@ -103,6 +108,7 @@ pub async fn run(
     let mut triggers: Vec<Timestamp> = Vec::new();
     let mut drift = interval(config.drift_period);
     drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut others_cleared = false;
     let mut retry = FIRST_RETRY;
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
@@ -132,7 +138,14 @@ pub async fn run(
                 if checks.failed() {
                     checks.update(&work.desired.health_checks(), &addresses, &health);
                 }
-                if !work.datapath.may_have_drifted() {
+                // Whole maps may be compared: not on the thread that serves others.
+                let (returned, drifted) = spawn_blocking(move || {
+                    let drifted = work.datapath.may_have_drifted();
+                    (work, drifted)
+                })
+                .await?;
+                work = returned;
+                if !drifted {
                     continue;
                 }
                 work.full = true;
@@ -147,6 +160,11 @@ pub async fn run(
         }
         let pending = work.full || work.snapshot.is_dirty();
         if !heard.everything(INTEREST) || !pending {
+            if heard.everything(INTEREST) && retry_at.is_none() {
+                // Nothing of it concerns the kernel.
+                health.reached(reached.revisions());
+                reporter.applied(reached.revisions(), false, work.snapshot.nodes().len());
+            }
             continue;
         }
         health.queued();
@@ -161,7 +179,20 @@ pub async fn run(
                 retry = FIRST_RETRY;
                 retry_at = None;
                 health.updated(now);
+                health.reached(reached.revisions());
+                reporter.applied(reached.revisions(), true, work.snapshot.nodes().len());
                 note(&metrics, &work.desired, applied, pass.full, now, &mut triggers);
+                if !std::mem::replace(&mut others_cleared, true) {
+                    // Only now: until this pass the mode before has served.
+                    let (mode, host) = (work.datapath.mode(), config.host.clone());
+                    let cleared = spawn_blocking(move || datapath::clear(Some(mode), &host));
+                    if let Err(error) = cleared.await? {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "something of an earlier mode stays; portolan proxy --cleanup removes all modes"
+                        );
+                    }
+                }
                 health.eligible(!work.desired.is_leaving());
                 addresses = pass.addresses;
                 if pass.health_checks {
@@ -271,8 +302,28 @@ fn check_addresses(desired: &Desired) -> Vec<IpAddr> {
     own
 }
 
+/// Ends the UDP sockets that were handed a backend that is gone.
+fn end_sockets(work: &mut Work) {
+    let Work { snapshot, desired, datapath, sweeper, .. } = work;
+    if !sweeper.concerns_udp() {
+        return;
+    }
+    let ended = datapath.end_stale(&mut |dialled, backend| {
+        sweeper.is_stale_socket(snapshot, desired, dialled, backend)
+    });
+    match ended {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, "UDP sockets were told that their endpoint is gone"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "clients may go on sending UDP to endpoints that are gone",
+        ),
+    }
+}
+
 fn sweep_connections(mut work: Work) -> Work {
     let start = Instant::now();
+    end_sockets(&mut work);
     match work.sweeper.sweep(&work.snapshot, &work.desired) {
         Ok(deleted) => {
             work.metrics.conntrack_deleted.inc_by(deleted as u64);

@@ -47,6 +47,12 @@ pub struct Args {
     /// Who may do what.
     #[arg(long, value_name = "MODE[,MODE]")]
     pub authorization_mode: Option<String>,
+    /// Admission plugins to switch on; the one that can be is DenyServiceExternalIPs.
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins to switch off.
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
     /// File of bearer tokens: lines of token,user,uid,"group,group".
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,

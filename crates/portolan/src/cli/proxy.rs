@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use portolan_linux::cgroup;
 use portolan_model::node_view::NodePortAddresses;
+use portolan_node::proxy::datapath::Host;
 
 use crate::config::kube_proxy::{self, KubeProxyConfiguration};
 use crate::config::kubeconfig;
@@ -22,7 +24,7 @@ pub struct Args {
     /// This node's name. [default: the host name]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// How Services' packets are carried: nftables, iptables, userspace, or auto for the best there is. [default: auto]
+    /// How Services' packets are carried: ebpf, nftables, iptables, userspace, or auto for the best there is. [default: auto]
     #[arg(long, value_name = "MODE")]
     proxy_mode: Option<ProxyMode>,
     /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
@@ -43,9 +45,34 @@ pub struct Args {
     /// Where health is served. [default: 0.0.0.0:10256]
     #[arg(long, value_name = "IP:PORT")]
     healthz_bind_address: Option<String>,
-    /// Remove what the proxy put into the kernel, and exit.
+    /// Remove what the proxy, in whichever mode, put into the kernel, and exit.
     #[arg(long)]
     cleanup: bool,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
+/// Which part of the machine is this node's, for mode ebpf.
+#[derive(Debug, Default, clap::Args)]
+struct HostArgs {
+    /// The cgroup of this node's processes, pods and all: a directory, or a path below the root of
+    /// the cgroup2 hierarchy. [default: the root]
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// A directory in a BPF file system; one is mounted there if it is not. [default: the
+    /// machine's, else /run/portolan-bpf]
+    #[arg(long, value_name = "DIRECTORY")]
+    bpf_dir: Option<PathBuf>,
+}
+
+impl HostArgs {
+    fn host(&self) -> anyhow::Result<Host> {
+        let whole = |path: &PathBuf| -> anyhow::Result<PathBuf> {
+            Ok(if path.is_absolute() { path.clone() } else { cgroup::root()?.join(path) })
+        };
+        let cgroup = self.cgroup.as_ref().map(whole).transpose().context("--cgroup")?;
+        Ok(Host { cgroup, bpf: self.bpf_dir.clone() })
+    }
 }
 
 /// What runs, after flags and file are joined.
@@ -139,9 +166,10 @@ fn address(
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.cleanup {
         crate::lab::requirements::root("proxy")?;
-        return Ok(portolan_node::proxy::cleanup()?);
+        return Ok(portolan_node::proxy::cleanup(&args.host.host()?)?);
     }
     let file = args.config.as_deref().map(kube_proxy::read).transpose()?.unwrap_or_default();
+    let part = args.host.host()?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = join(args, file, &host)?;
     // Relays serve node ports without any privilege, and say what they cannot do.
@@ -160,6 +188,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             masquerade_egress: settings.masquerade_egress,
             metrics_bind_address: Some(settings.metrics),
             healthz_bind_address: Some(settings.healthz),
+            host: part,
             ..portolan_node::proxy::ProxyConfig::default()
         };
         Ok(portolan_node::proxy::run(client, config, stop).await?)

@@ -12,6 +12,7 @@ pub enum ProxyMode {
     /// The best that this machine and this build offer.
     #[default]
     Auto,
+    Ebpf,
     Nftables,
     Iptables,
     Userspace,
@@ -20,11 +21,11 @@ pub enum ProxyMode {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyModeError {
     #[error(
-        "mode {0} has no datapath in this version yet; use nftables, iptables, userspace or auto"
+        "mode {0} has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
     )]
     NotYet(String),
     #[error(
-        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which nftables, iptables, userspace and auto work in this version"
+        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which ebpf, nftables, iptables, userspace and auto work in this version"
     )]
     Unknown(String),
 }
@@ -36,10 +37,11 @@ impl FromStr for ProxyMode {
         match text {
             // kube-proxy's configuration file leaves the mode empty for the platform's default.
             "" | "auto" => Ok(ProxyMode::Auto),
+            "ebpf" => Ok(ProxyMode::Ebpf),
             "nftables" => Ok(ProxyMode::Nftables),
             "iptables" => Ok(ProxyMode::Iptables),
             "userspace" => Ok(ProxyMode::Userspace),
-            "ebpf" | "ipvs" => Err(ProxyModeError::NotYet(text.to_owned())),
+            "ipvs" => Err(ProxyModeError::NotYet(text.to_owned())),
             other => Err(ProxyModeError::Unknown(other.to_owned())),
         }
     }
@@ -49,6 +51,7 @@ impl fmt::Display for ProxyMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ProxyMode::Auto => "auto",
+            ProxyMode::Ebpf => "ebpf",
             ProxyMode::Nftables => "nftables",
             ProxyMode::Iptables => "iptables",
             ProxyMode::Userspace => "userspace",
@@ -63,13 +66,14 @@ mod tests {
     #[test]
     fn modes_to_come_say_so() {
         assert_eq!("auto".parse(), Ok(ProxyMode::Auto));
+        assert_eq!("ebpf".parse(), Ok(ProxyMode::Ebpf));
         assert_eq!("nftables".parse(), Ok(ProxyMode::Nftables));
         assert_eq!("iptables".parse(), Ok(ProxyMode::Iptables));
         assert_eq!("userspace".parse(), Ok(ProxyMode::Userspace));
         let error = "ipvs".parse::<ProxyMode>().expect_err("ipvs");
         assert_eq!(
             error.to_string(),
-            "mode ipvs has no datapath in this version yet; use nftables, iptables, userspace or auto"
+            "mode ipvs has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
         );
         assert!("nft".parse::<ProxyMode>().expect_err("nft").to_string().contains("no mode"));
     }

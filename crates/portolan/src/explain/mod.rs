@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
+use portolan_linux::cgroup;
 use portolan_linux::netns::NetNs;
+use portolan_node::proxy::datapath::Host;
 use portolan_node::proxy::{Explanation, ProxyConfig, Query, explain};
 
 use crate::cli::explain::{Args, Sender, Target};
@@ -34,7 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
         // Another cluster: this machine is the node that is asked about.
         let client = runtime.block_on(kubeconfig::client(path))?;
         let case = runtime.block_on(case(args, &client, &[]))?;
-        let explanation = runtime.block_on(explain(&client, &config(&case, None), case.query))?;
+        let config = config(&case, None, Host::default());
+        let explanation = runtime.block_on(explain(&client, &config, case.query))?;
         return Ok(text(&case, &explanation));
     }
     let paths = Paths::of(&args.name);
@@ -44,24 +47,29 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
         case(args, &client, &plan.outside.ips()).await
     })?;
     let netns = NetNs::open(paths.netns(&case.node))?;
+    let host = Host {
+        cgroup: Some(cgroup::root()?.join(paths.node_cgroup(&case.node))),
+        bpf: Some(paths.bpf(&case.node)),
+    };
     let explanation = netns.run(|| -> anyhow::Result<Explanation> {
         // Inside the node's network, as its proxy: the kernel that is read is the node's.
         let runtime = crate::runtime::small()?;
         runtime.block_on(async {
             let client = kubeconfig::client(&paths.component_kubeconfig("proxy")).await?;
-            Ok(explain(&client, &config(&case, Some(&plan)), case.query).await?)
+            Ok(explain(&client, &config(&case, Some(&plan), host), case.query).await?)
         })
     })??;
     Ok(text(&case, &explanation))
 }
 
 /// The proxy's configuration on the deciding node.
-fn config(case: &Case, plan: Option<&Plan>) -> ProxyConfig {
+fn config(case: &Case, plan: Option<&Plan>, host: Host) -> ProxyConfig {
     ProxyConfig {
         node_name: case.node.clone(),
         mode: plan.map_or_else(|| "auto".to_owned(), |plan| plan.spec.proxy_mode.to_string()),
         cluster_cidrs: plan.map(|plan| plan.spec.cluster_cidrs.clone()).unwrap_or_default(),
         masquerade_egress: plan.is_some(),
+        host,
         ..ProxyConfig::default()
     }
 }

@@ -63,8 +63,12 @@ pub fn run(lab: &str, place: &Place, command: &[OsString]) -> anyhow::Result<()>
             }
             let netns = NetNs::open(paths.netns(name))
                 .with_context(|| format!("the node {name} has no network; is the lab up?"))?;
-            // Ends with the lab.
-            let cgroup = Cgroup::create(paths.cgroup().join("exec"))?;
+            // Ends with the lab; what runs on a node is among the node's processes.
+            let all = match plan.node(name) {
+                Some(node) => paths.node_cgroup(&node.name),
+                None => paths.cgroup(),
+            };
+            let cgroup = Cgroup::create(all.join("exec"))?;
             spawn.netns(&netns).own_sysfs().cgroup(&cgroup)
         }
         Place::Pod { namespace, name } => {

@@ -83,6 +83,16 @@ impl Paths {
         let name = self.root.file_name().unwrap_or_default().to_string_lossy();
         PathBuf::from(format!("portolan-{name}"))
     }
+
+    /// The cgroup of everything on a node, relative as above.
+    pub fn node_cgroup(&self, node: &str) -> PathBuf {
+        self.cgroup().join("nodes").join(node)
+    }
+
+    /// Where a node's proxy has its BPF file system.
+    pub fn bpf(&self, node: &str) -> PathBuf {
+        self.node(node).join("bpf")
+    }
 }
 
 #[cfg(test)]

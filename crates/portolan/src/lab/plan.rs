@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -143,7 +143,7 @@ impl Plan {
             .flag("root-dir", paths.node(name).join("root").display())
             .flag("run-dir", paths.node(name).join("run").display())
             .flag("image-dir", paths.images().display())
-            .flag("cgroup-root", paths.cgroup().join("nodes").join(name).join("pods").display())
+            .flag("cgroup-root", paths.node_cgroup(name).join("pods").display())
             .flag("cluster-dns", dns.join(","))
             .flag("cluster-domain", &self.spec.cluster_domain)
             .flag("resolv-conf", paths.resolv_conf().display())
@@ -158,6 +158,8 @@ impl Plan {
             .flag("hostname-override", &node.name)
             .flag("proxy-mode", self.spec.proxy_mode)
             .flag("cluster-cidr", join(&self.spec.cluster_cidrs))
+            .flag("cgroup", paths.node_cgroup(&node.name).display())
+            .flag("bpf-dir", paths.bpf(&node.name).display())
             .switch("masquerade-egress")
     }
 }
@@ -248,15 +250,15 @@ impl Component {
     fn new(kind: Kind, machine: &Machine, paths: &Paths) -> Component {
         let node = machine.name.clone();
         let (log, cgroup) = if kind.per_node() {
-            (format!("{}@{node}.log", kind.name()), Path::new("nodes").join(&node))
+            (format!("{}@{node}.log", kind.name()), paths.node_cgroup(&node))
         } else {
-            (format!("{}.log", kind.name()), PathBuf::from("control"))
+            (format!("{}.log", kind.name()), paths.cgroup().join("control"))
         };
         Component {
             kind,
             args: vec![kind.name().to_owned()],
             log: paths.logs().join(log),
-            cgroup: paths.cgroup().join(cgroup).join(kind.name()),
+            cgroup: cgroup.join(kind.name()),
             node,
         }
     }
@@ -326,7 +328,10 @@ mod tests {
         );
         assert_eq!(names.len(), 8);
         assert!(components[0].args.contains(&"--service-node-port-range=30000-32767".to_owned()));
-        assert_eq!(components[7].log, Path::new("/run/portolan/lab/log/proxy@worker-2.log"));
+        assert_eq!(
+            components[7].log,
+            std::path::Path::new("/run/portolan/lab/log/proxy@worker-2.log")
+        );
         let selector: Selector = "proxy@worker-2".parse().expect("a selector");
         let selected: Vec<_> = components.iter().filter(|c| c.is_selected(&selector)).collect();
         assert_eq!(selected.len(), 1);

@@ -1,7 +1,7 @@
 //! DNS questions by the crate `domain`, over UDP or TCP (RFC 1035, section 4.2).
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -87,7 +87,12 @@ fn question(name: &Name<Vec<u8>>, record: Rtype, id: u16) -> Result<Vec<u8>> {
 }
 
 fn over_udp(server: SocketAddr, question: &[u8], timeout: Duration) -> Result<Message<Vec<u8>>> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let any: SocketAddr = if server.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
+    let socket = UdpSocket::bind(any)?;
     socket.set_read_timeout(Some(timeout))?;
     socket.connect(server)?;
     socket.send(question).context("sending")?;

@@ -16,6 +16,7 @@ pub(super) fn containers(spec: &Value, path: &str, volumes: &HashSet<&str>) -> V
     if spec.list("containers").is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
+    errors.extend(host_ports(spec.list("containers"), &format!("{path}.containers")));
     let mut seen = HashSet::new();
     for list in ["containers", "initContainers"] {
         for (i, container) in spec.list(list).iter().enumerate() {
@@ -101,6 +102,23 @@ fn container(
     errors
 }
 
+/// Ports of the host that are asked for twice.
+fn host_ports(containers: &[Value], path: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut seen = HashSet::new();
+    for (i, container) in containers.iter().enumerate() {
+        for (j, port) in container.list("ports").iter().enumerate() {
+            let number = port.int("hostPort").unwrap_or(0);
+            let key = format!("{}/{}/{number}", port.text("protocol"), port.text("hostIP"));
+            if number != 0 && !seen.insert(key.clone()) {
+                let path = format!("{path}[{i}].ports[{j}].hostPort");
+                errors.push(FieldError::duplicate(path, &key.into()));
+            }
+        }
+    }
+    errors
+}
+
 fn ports(container: &Value, path: &str, host_network: bool) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let mut seen = HashSet::new();
@@ -135,9 +153,9 @@ fn ports(container: &Value, path: &str, host_network: bool) -> Vec<FieldError> {
         }
         if host_network && host != number {
             errors.push(FieldError::invalid_number(
-                format!("{path}.containerPort"),
-                number,
-                "must match `hostPort` when `hostNetwork` is true",
+                format!("{path}.hostPort"),
+                host,
+                "must match `containerPort` when `hostNetwork` is true",
             ));
         }
         errors.extend(one_of(port, &path, "protocol", &["SCTP", "TCP", "UDP"]));

@@ -5,15 +5,17 @@ mod defaults;
 mod quantity;
 mod spec;
 mod volumes;
+mod warnings;
 
 use serde_json::{Value, json};
 
 use super::meta::{self, NameRule};
 use super::value::ValueExt;
-use super::{FieldError, Strategy};
+use super::{FieldError, Strategy, ip};
 
 pub(crate) use defaults::template as template_defaults;
 pub(crate) use spec::template as validate_template;
+pub(crate) use warnings::pod_spec as spec_warnings;
 
 #[derive(Debug)]
 pub(crate) struct Pod;
@@ -21,6 +23,15 @@ pub(crate) struct Pod;
 impl Strategy for Pod {
     fn apply_defaults(&self, pod: &mut Value) {
         defaults::pod(pod);
+        // The single address and the list say the same; where they do not, the single one counts.
+        let single = pod.text("status.podIP").to_owned();
+        let first = pod.list("status.podIPs").first().map(|entry| entry.text("ip").to_owned());
+        match first {
+            Some(first) if first == single => {}
+            Some(first) if single.is_empty() => *pod.slot("status.podIP") = first.into(),
+            _ if !single.is_empty() => *pod.slot("status.podIPs") = json!([{"ip": single}]),
+            _ => {}
+        }
     }
 
     fn prepare_for_create(&self, pod: &mut Value) {
@@ -60,7 +71,21 @@ impl Strategy for Pod {
     }
 
     fn validate_status_update(&self, pod: &Value, old: &Value) -> Vec<FieldError> {
-        meta::validate_update(pod, old)
+        let mut errors = meta::validate_update(pod, old);
+        errors.extend(addresses(pod, old, "status.podIPs"));
+        let hosts = pod.list("status.hostIPs");
+        if let Some(first) = hosts.first().map(|entry| entry.text("ip"))
+            && first != pod.text("status.hostIP")
+        {
+            let text = "must be equal to `hostIP`";
+            errors.push(FieldError::invalid_text("status.hostIPs[0].ip", first, text));
+        }
+        errors.extend(addresses(pod, old, "status.hostIPs"));
+        errors
+    }
+
+    fn warnings(&self, pod: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::pod_spec(pod.at("spec"), "spec")
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {
@@ -99,6 +124,28 @@ impl Strategy for Pod {
             seconds => seconds,
         }
     }
+}
+
+/// A list of addresses in the status: one, or one of each family.
+fn addresses(pod: &Value, old: &Value, path: &str) -> Vec<FieldError> {
+    let texts = |pod: &Value| -> Vec<String> {
+        pod.list(path).iter().map(|entry| entry.text("ip").to_owned()).collect()
+    };
+    let (addresses, known) = (texts(pod), texts(old));
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let mut errors = Vec::new();
+    for (i, address) in addresses.iter().enumerate() {
+        errors.extend(ip::legacy(&format!("{path}[{i}]"), address, &known));
+    }
+    let v4 = addresses.iter().filter(|address| ip::is_family(address, "IPv4")).count();
+    if addresses.len() > 2 || addresses.len() == 2 && v4 != 1 {
+        let text = "may specify no more than one IP for each IP family";
+        let mut error = FieldError::invalid(path, &Value::Null, text);
+        let list: Vec<String> = addresses.iter().map(|ip| format!("{{\"IP\":{ip:?}}}")).collect();
+        error.value = format!("[{}]", list.join(","));
+        errors.push(error);
+    }
+    errors
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::{containers, volumes};
 use crate::resource::meta::{self, invalid_all, non_negative};
 use crate::resource::value::ValueExt;
-use crate::resource::{FieldError, names};
+use crate::resource::{FieldError, ip, names};
 
-const DNS_POLICIES: [&str; 4] = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
+const DNS_POLICIES: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 
 /// A workload's `spec.template`.
 pub(crate) fn template(template: &Value, path: &str) -> Vec<FieldError> {
@@ -60,14 +60,7 @@ pub(super) fn pod_spec(spec: &Value, path: &str) -> Vec<FieldError> {
         ));
     }
     for (i, alias) in spec.list("hostAliases").iter().enumerate() {
-        let ip = alias.text("ip");
-        if names::parse_ip_sloppy(ip).is_none() {
-            errors.push(FieldError::invalid_text(
-                at(&format!("hostAliases[{i}].ip")),
-                ip,
-                names::NOT_AN_IP,
-            ));
-        }
+        errors.extend(ip::legacy(&at(&format!("hostAliases[{i}].ip")), alias.text("ip"), &[]));
         for (j, name) in alias.texts("hostnames").iter().enumerate() {
             let path = at(&format!("hostAliases[{i}].hostnames[{j}]"));
             errors.extend(invalid_all(&path, name, names::dns1123_subdomain(name)));
@@ -91,7 +84,11 @@ fn dns(spec: &Value, path: &str) -> Vec<FieldError> {
     if policy.is_empty() {
         errors.push(FieldError::required(policy_path, ""));
     } else if !DNS_POLICIES.contains(&policy) {
-        errors.push(FieldError::not_supported(policy_path, spec.at("dnsPolicy"), &DNS_POLICIES));
+        errors.push(FieldError::not_supported_in_order(
+            policy_path,
+            spec.at("dnsPolicy"),
+            &DNS_POLICIES,
+        ));
     }
     let config = format!("{path}.dnsConfig");
     let servers = spec.texts("dnsConfig.nameservers");
@@ -116,13 +113,7 @@ fn dns(spec: &Value, path: &str) -> Vec<FieldError> {
         ));
     }
     for (i, server) in servers.iter().enumerate() {
-        if names::parse_ip_sloppy(server).is_none() {
-            errors.push(FieldError::invalid_text(
-                format!("{config}.nameservers[{i}]"),
-                server,
-                names::NOT_AN_IP,
-            ));
-        }
+        errors.extend(ip::legacy(&format!("{config}.nameservers[{i}]"), server, &[]));
     }
     let searches = spec.texts("dnsConfig.searches");
     if searches.len() > 32 {

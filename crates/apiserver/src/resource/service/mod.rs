@@ -48,8 +48,29 @@ impl Strategy for Service {
         validation::status_update(service, old)
     }
 
+    fn canonicalize(&self, service: &mut Value) {
+        drop_empty(service);
+        for condition in service.list_mut("status.conditions") {
+            condition.set_default("reason", "");
+            condition.set_default("message", "");
+        }
+        // What no type needs is kept as it came; the two fields still say the same.
+        let address = service.text("spec.clusterIP").to_owned();
+        if !address.is_empty() && service.list("spec.clusterIPs").is_empty() {
+            *service.slot("spec.clusterIPs") = json!([address]);
+        }
+        // Kubernetes drops it as well, though only when it is read.
+        if kind(service) == "ExternalName" {
+            service.remove_at("spec.internalTrafficPolicy");
+        }
+    }
+
     fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
         validation::warnings(service)
+    }
+
+    fn status_warnings(&self, service: &Value) -> Vec<String> {
+        validation::status_warnings(service)
     }
 
     fn allocate(
@@ -59,7 +80,9 @@ impl Strategy for Service {
         old: Option<&Value>,
     ) -> Result<(), AllocateError> {
         match (service, old) {
-            (Some(service), old) => allocation::allocate(claims, service, old),
+            (Some(service), old) => with_valid_health_check_port(service, old, |service| {
+                allocation::allocate(claims, service, old)
+            }),
             (None, Some(old)) => {
                 allocation::release(claims, old);
                 Ok(())
@@ -81,13 +104,38 @@ impl Strategy for Service {
     }
 }
 
+/// Lets `allocate` see no health check port where none belongs and none that must not change, so
+/// that it claims and clears nothing; what the client said is left for validation to refuse.
+fn with_valid_health_check_port<T>(
+    service: &mut Value,
+    old: Option<&Value>,
+    allocate: impl FnOnce(&mut Value) -> T,
+) -> T {
+    let path = "spec.healthCheckNodePort";
+    let needed = needs_health_check_port(service);
+    let held = old.filter(|old| needed && needs_health_check_port(old));
+    let asked = service.at(path).clone();
+    match held {
+        Some(old) => service.copy_from(old, path),
+        None if needed => return allocate(service),
+        None => {
+            service.remove_at(path);
+        }
+    }
+    let outcome = allocate(service);
+    if !asked.is_null() {
+        *service.slot(path) = asked;
+    }
+    outcome
+}
+
 pub(crate) fn kind(service: &Value) -> &str {
     service.text("spec.type")
 }
 
 /// Whether the type has an address of its own, `None` included.
 fn needs_cluster_ip(service: &Value) -> bool {
-    matches!(kind(service), "ClusterIP" | "NodePort" | "LoadBalancer")
+    kind(service) != "ExternalName"
 }
 
 /// Whether its ports may have node ports.
@@ -144,8 +192,10 @@ fn apply_defaults(service: &mut Value) {
     if externally_accessible(service) {
         service.set_default("spec.externalTrafficPolicy", "Cluster");
     }
-    if needs_cluster_ip(service) {
-        service.set_default("spec.internalTrafficPolicy", "Cluster");
+    // An empty text is no absence where Go has a pointer.
+    let routed = matches!(kind(service), "ClusterIP" | "NodePort" | "LoadBalancer");
+    if routed && !service.has("spec.internalTrafficPolicy") {
+        *service.slot("spec.internalTrafficPolicy") = "Cluster".into();
     }
     if kind(service) == "LoadBalancer" {
         service.set_default("spec.allocateLoadBalancerNodePorts", true);
@@ -155,25 +205,37 @@ fn apply_defaults(service: &mut Value) {
             }
         }
     }
-    // Zero is what Go writes for "none".
+    drop_empty(service);
+}
+
+/// Removes what Go does not write: zeros, empty texts and empty lists of fields that are no pointers.
+fn drop_empty(service: &mut Value) {
     for port in service.list_mut("spec.ports") {
-        if port.int("nodePort") == Some(0) {
-            port.remove_at("nodePort");
+        for field in ["nodePort", "name"] {
+            if port.int(field) == Some(0) || port.at(field).as_str() == Some("") {
+                port.remove_at(field);
+            }
         }
     }
-    for field in ["spec.healthCheckNodePort"] {
-        if service.int(field) == Some(0) {
-            service.remove_at(field);
+    if service.int("spec.healthCheckNodePort") == Some(0) {
+        service.remove_at("spec.healthCheckNodePort");
+    }
+    if service.fields("spec.selector").is_some_and(serde_json::Map::is_empty) {
+        service.remove_at("spec.selector");
+    }
+    if service.flag("spec.publishNotReadyAddresses") == Some(false) {
+        service.remove_at("spec.publishNotReadyAddresses");
+    }
+    for field in ["clusterIP", "externalTrafficPolicy", "externalName", "loadBalancerIP"] {
+        let field = format!("spec.{field}");
+        if service.at(&field).as_str() == Some("") {
+            service.remove_at(&field);
         }
     }
-    for field in ["spec.clusterIP", "spec.externalTrafficPolicy", "spec.externalName"] {
-        if service.at(field).as_str() == Some("") {
-            service.remove_at(field);
-        }
-    }
-    for field in ["spec.clusterIPs", "spec.ipFamilies"] {
-        if service.at(field).as_array().is_some_and(Vec::is_empty) {
-            service.remove_at(field);
+    for field in ["clusterIPs", "ipFamilies", "externalIPs", "loadBalancerSourceRanges", "ports"] {
+        let field = format!("spec.{field}");
+        if service.at(&field).as_array().is_some_and(Vec::is_empty) {
+            service.remove_at(&field);
         }
     }
 }

@@ -28,14 +28,12 @@ fn keep_allocated(service: &mut Value, old: &Value) {
         if service.text("spec.clusterIP").is_empty() {
             service.copy_from(old, "spec.clusterIP");
         }
-        if service.list("spec.clusterIPs").is_empty()
-            && service.at("spec.clusterIP") == old.at("spec.clusterIP")
-        {
+        if service.list("spec.clusterIPs").is_empty() {
             service.copy_from(old, "spec.clusterIPs");
         }
     }
-    if needs_node_port(old) && needs_node_port(service) {
-        let mut used: HashSet<i64> =
+    if gets_node_ports(old) && gets_node_ports(service) {
+        let used: HashSet<i64> =
             node_ports(old).intersection(&node_ports(service)).copied().collect();
         let by_name: Vec<(String, i64)> = old
             .list("spec.ports")
@@ -49,7 +47,7 @@ fn keep_allocated(service: &mut Value, old: &Value) {
             let known = by_name.iter().rev().find(|(name, _)| name == port.text("name"));
             if let Some((_, number)) = known
                 && *number != 0
-                && used.insert(*number)
+                && !used.contains(number)
             {
                 port["nodePort"] = (*number).into();
             }
@@ -63,18 +61,21 @@ fn keep_allocated(service: &mut Value, old: &Value) {
     }
 }
 
+/// Whether its ports are given node ports without asking.
+fn gets_node_ports(service: &Value) -> bool {
+    needs_node_port(service) && service.flag("spec.allocateLoadBalancerNodePorts") != Some(false)
+}
+
 /// The first of `clusterIPs` is `clusterIP`: a client that changes one alone means both.
 fn normalize_cluster_ips(service: &mut Value, old: &Value) {
-    let unchanged = service.at("spec.clusterIPs") == old.at("spec.clusterIPs");
     let was = old.text("spec.clusterIP");
     let now = service.text("spec.clusterIP").to_owned();
+    if was == now || service.list("spec.clusterIPs") != old.list("spec.clusterIPs") {
+        return;
+    }
     if now.is_empty() {
-        if !was.is_empty() && unchanged {
-            service.remove_at("spec.clusterIPs");
-        }
-    } else if was.is_empty() && service.list("spec.clusterIPs").is_empty()
-        || !was.is_empty() && was != now && unchanged
-    {
+        service.remove_at("spec.clusterIPs");
+    } else {
         *service.slot("spec.clusterIPs") = json!([now]);
     }
 }
@@ -96,7 +97,10 @@ fn drop_what_the_type_lacks(service: &mut Value, old: &Value) {
             }
         }
     }
-    if needs_node_port(old) && !needs_node_port(service) && node_ports(old) == node_ports(service) {
+    if needs_node_port(old)
+        && !needs_node_port(service)
+        && node_ports(old).is_superset(&node_ports(service))
+    {
         for port in service.list_mut("spec.ports") {
             port.remove_at("nodePort");
         }

@@ -10,7 +10,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use crate::resource::meta::{self, NameRule, non_negative};
-use crate::resource::pod::{template_defaults, validate_template};
+use crate::resource::pod::{spec_warnings, template_defaults, validate_template};
 use crate::resource::value::ValueExt;
 use crate::resource::{FieldError, Strategy};
 use crate::selector::LabelSelector;
@@ -82,6 +82,13 @@ impl Strategy for Workload {
         errors.extend(self.spec(object));
         errors.extend(self.changes(object, old));
         errors
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let path = "spec.template.spec";
+        // An update that leaves the pods as they are has nothing new to be warned of.
+        let unchanged = old.is_some_and(|old| old.at("spec") == object.at("spec"));
+        if unchanged { Vec::new() } else { spec_warnings(object.at(path), path) }
     }
 
     fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<FieldError> {

@@ -1,4 +1,7 @@
-//! Words and lines.
+//! Words and lines, as the lexer of Caddy 1 finds them, which CoreDNS reads its Corefile with.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use super::CorefileError;
 
@@ -6,6 +9,10 @@ use super::CorefileError;
 pub(super) struct Word {
     pub(super) text: String,
     pub(super) line: usize,
+    /// How many line breaks a quoted word holds: what follows on its last line belongs to it.
+    pub(super) breaks: usize,
+    /// The file that it stands in, when that is not the Corefile itself.
+    pub(super) file: Option<Arc<Path>>,
     /// A quoted brace is no brace.
     pub(super) quoted: bool,
 }
@@ -14,17 +21,29 @@ impl Word {
     pub(super) fn is(&self, text: &str) -> bool {
         !self.quoted && self.text == text
     }
+
+    pub(super) fn error(&self, problem: impl Into<String>) -> CorefileError {
+        CorefileError { file: self.file.clone(), ..CorefileError::new(self.line, problem) }
+    }
+
+    /// Whether this word continues the line that `before` ends on.
+    pub(super) fn continues(&self, before: &Self) -> bool {
+        self.file == before.file && self.line == before.line + before.breaks
+    }
 }
 
-/// Splits into words: white space parts them, `"…"` keeps them whole (`\"` is a quote within), `#`
-/// at a word's start begins a comment. `{$NAME}` and `{%NAME%}` become what `variable` says.
+/// Splits into words: white space parts them, `"…"` keeps them whole (`\"` is a quote within, any
+/// other backslash is itself), `#` begins a comment wherever it stands outside of quotes.
+/// `{$NAME}` and `{%NAME%}` become what `variable` says.
 pub(super) fn words(
     text: &str,
+    file: Option<&Arc<Path>>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Word>, CorefileError> {
-    let mut words = Vec::new();
+    let mut words: Vec<Word> = Vec::new();
     let mut line = 1;
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
+    let file = || file.cloned();
     while let Some(&next) = rest.peek() {
         if next == '\n' {
             line += 1;
@@ -35,29 +54,36 @@ pub(super) fn words(
             while rest.next_if(|c| *c != '\n').is_some() {}
         } else if next == '"' {
             rest.next();
-            let start = line;
-            let mut word = String::new();
+            let mut word =
+                Word { text: String::new(), line, breaks: 0, file: file(), quoted: true };
             loop {
                 match rest.next() {
-                    None => return Err(CorefileError::new(start, "a quote is never closed")),
+                    None => return Err(word.error("a quote is never closed")),
                     Some('"') => break,
-                    Some('\\') if rest.peek() == Some(&'"') => {
-                        word.push('"');
-                        rest.next();
-                    }
+                    Some('\\') => match rest.next() {
+                        Some('"') => word.text.push('"'),
+                        Some(other) => {
+                            word.breaks += usize::from(other == '\n');
+                            word.text.extend(['\\', other]);
+                        }
+                        None => return Err(word.error("a quote is never closed")),
+                    },
                     Some(c) => {
-                        line += usize::from(c == '\n');
-                        word.push(c);
+                        word.breaks += usize::from(c == '\n');
+                        word.text.push(c);
                     }
                 }
             }
-            words.push(Word { text: expand(&word, variable), line: start, quoted: true });
+            line += word.breaks;
+            word.text = expand(&word.text, variable);
+            words.push(word);
         } else {
-            let mut word = String::new();
-            while let Some(c) = rest.next_if(|c| !c.is_whitespace()) {
-                word.push(c);
+            let mut text = String::new();
+            while let Some(c) = rest.next_if(|c| !c.is_whitespace() && *c != '#') {
+                text.push(c);
             }
-            words.push(Word { text: expand(&word, variable), line, quoted: false });
+            let text = expand(&text, variable);
+            words.push(Word { text, line, breaks: 0, file: file(), quoted: false });
         }
     }
     Ok(words)

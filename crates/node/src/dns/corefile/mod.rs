@@ -2,10 +2,13 @@
 //!
 //! [`parse`] gives the syntax, [`super::config`] its meaning.
 
+mod import;
 mod lex;
 mod parse;
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 pub(crate) use parse::parse;
 
@@ -14,6 +17,8 @@ pub(crate) use parse::parse;
 pub struct CorefileError {
     /// Counted from 1.
     pub line: usize,
+    /// The imported file that the line is in; `None` for the Corefile itself.
+    pub file: Option<Arc<Path>>,
     /// The plugin that the line belongs to.
     pub plugin: Option<String>,
     pub problem: String,
@@ -21,7 +26,10 @@ pub struct CorefileError {
 
 impl fmt::Display for CorefileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Corefile line {}: ", self.line)?;
+        match &self.file {
+            Some(file) => write!(f, "{} line {}: ", file.display(), self.line)?,
+            None => write!(f, "Corefile line {}: ", self.line)?,
+        }
         if let Some(plugin) = &self.plugin {
             write!(f, "plugin {plugin}: ")?;
         }
@@ -31,7 +39,7 @@ impl fmt::Display for CorefileError {
 
 impl CorefileError {
     pub(crate) fn new(line: usize, problem: impl Into<String>) -> Self {
-        Self { line, plugin: None, problem: problem.into() }
+        Self { line, file: None, plugin: None, problem: problem.into() }
     }
 }
 
@@ -39,14 +47,22 @@ impl CorefileError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerBlock {
     pub(crate) line: usize,
+    pub(crate) file: Option<Arc<Path>>,
     pub(crate) keys: Vec<String>,
     pub(crate) directives: Vec<Directive>,
+}
+
+impl ServerBlock {
+    pub(crate) fn error(&self, problem: impl Into<String>) -> CorefileError {
+        CorefileError { file: self.file.clone(), ..CorefileError::new(self.line, problem) }
+    }
 }
 
 /// One plugin of a server block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
     pub(crate) line: usize,
+    pub(crate) file: Option<Arc<Path>>,
     pub(crate) name: String,
     pub(crate) args: Vec<String>,
     pub(crate) options: Vec<DirectiveOption>,
@@ -66,7 +82,8 @@ impl Directive {
     }
 
     pub(crate) fn error_at(&self, line: usize, problem: impl Into<String>) -> CorefileError {
-        CorefileError { line, plugin: Some(self.name.clone()), problem: problem.into() }
+        let plugin = Some(self.name.clone());
+        CorefileError { line, file: self.file.clone(), plugin, problem: problem.into() }
     }
 
     pub(crate) fn unknown(&self, option: &DirectiveOption) -> CorefileError {
@@ -83,6 +100,25 @@ impl Directive {
             [only] => Ok(only),
             _ => Err(self.error_at(option.line, format!("{} takes {what}", option.name))),
         }
+    }
+
+    /// The only argument of an option, which is a duration.
+    pub(crate) fn duration(
+        &self,
+        option: &DirectiveOption,
+    ) -> Result<std::time::Duration, CorefileError> {
+        let text = self.one(option, "a duration")?;
+        super::config::duration(text)
+            .ok_or_else(|| self.error_at(option.line, format!("\"{text}\" is no duration")))
+    }
+
+    /// A regular expression as Go's `regexp` takes them.
+    pub(crate) fn regex(&self, line: usize, text: &str) -> Result<regex::Regex, CorefileError> {
+        regex::Regex::new(text).map_err(|error| {
+            let why = error.to_string();
+            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            self.error_at(line, format!("\"{text}\" is no regular expression: {why}"))
+        })
     }
 
     /// The only argument of an option, read as a `T`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use arc_swap::ArcSwap;
 use portolan_model::names::{RecordType, from_reverse, to_wire};
 
-use super::super::config::{duration, fallthrough, zones_or_block};
+use super::super::config::{Key, duration, fallthrough, zones_or_block};
 use super::super::corefile::{CorefileError, Directive};
 use super::super::wire::{HEADER, Query, Rcode, Reply, Section};
 use super::super::zone::{Fallthrough, Zone, longest};
@@ -26,7 +26,7 @@ pub(crate) struct HostsConfig {
 }
 
 impl HostsConfig {
-    pub(crate) fn read(directive: &Directive, keys: &[(Zone, u16)]) -> Result<Self, CorefileError> {
+    pub(crate) fn read(directive: &Directive, keys: &[Key]) -> Result<Self, CorefileError> {
         let (file, zones) = match directive.args.split_first() {
             Some((file, zones)) => (PathBuf::from(file), zones),
             None => (PathBuf::from("/etc/hosts"), &[][..]),

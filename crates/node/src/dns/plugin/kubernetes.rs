@@ -7,7 +7,7 @@ use portolan_model::names::{
     Addresses, Answer, HostLabel, NameOptions, Names, PodMode, RecordType, Srv, from_reverse,
 };
 
-use super::super::config::{fallthrough, zones_or_block};
+use super::super::config::{Key, fallthrough, zones_or_block};
 use super::super::corefile::{CorefileError, Directive, DirectiveOption};
 use super::super::wire::{HEADER, Query, Rcode, Reply, Section};
 use super::super::zone::{Fallthrough, Zone, longest};
@@ -16,6 +16,9 @@ use crate::dns::store::{NameStore, StoreOptions};
 
 /// CoreDNS's own: a Service that leads to a Service may do so this often.
 const MAX_ALIASES: usize = 8;
+
+/// CoreDNS's own: for how long at most a denial may be remembered by the SOA record's TTL.
+const LONGEST_SOA: u32 = 300;
 
 /// Where the question's name lies.
 const QUESTION: usize = HEADER;
@@ -34,7 +37,7 @@ pub(crate) struct KubernetesConfig {
 }
 
 impl KubernetesConfig {
-    pub(crate) fn read(directive: &Directive, keys: &[(Zone, u16)]) -> Result<Self, CorefileError> {
+    pub(crate) fn read(directive: &Directive, keys: &[Key]) -> Result<Self, CorefileError> {
         let zones = zones_or_block(directive, &directive.args, keys)?;
         if zones.iter().all(Zone::is_reverse) {
             return Err(
@@ -43,7 +46,12 @@ impl KubernetesConfig {
         }
         let mut config = Self {
             zones,
-            store: StoreOptions { names: NameOptions::default(), endpoints: true, labels: None },
+            store: StoreOptions {
+                names: NameOptions::default(),
+                endpoints: true,
+                labels: None,
+                namespace_labels: None,
+            },
             ttl: 5,
             fallthrough: Fallthrough::default(),
         };
@@ -99,6 +107,10 @@ impl KubernetesConfig {
             }
             "labels" if !option.args.is_empty() => {
                 self.store.labels = Some(option.args.join(" "));
+            }
+            "namespace_labels" if !option.args.is_empty() => {
+                self.store.namespace_labels = Some(option.args.join(" "));
+                names.declared_namespaces_only = true;
             }
             "fallthrough" => self.fallthrough = fallthrough(directive, option)?,
             _ => return Err(directive.unknown(option)),
@@ -160,7 +172,7 @@ impl Kubernetes {
             answer => answer,
         };
         let mut reply = Reply::new(out, query);
-        let writer = Writer { names: &names, kind: query.kind, ttl: self.config.ttl, around };
+        let writer = self.writer(&names, query.kind, around);
         let rcode = match answer {
             Answer::Cname(target) => match self.alias(&writer, target, &mut reply) {
                 Some(rcode) => rcode,
@@ -231,8 +243,23 @@ impl Kubernetes {
         }
     }
 
+    /// The zone that `name` is in, and the namespace, a label, of the pod at `address`.
+    pub(crate) fn client(&self, name: &[u8], address: IpAddr) -> Option<(&Zone, Vec<u8>)> {
+        let zone = longest(&self.config.zones, name)?;
+        Some((zone, self.store.names().pod_namespace(address)?.to_vec()))
+    }
+
     pub(crate) fn ttl(&self) -> u32 {
         self.config.ttl
+    }
+
+    fn writer<'a>(
+        &'a self,
+        names: &'a Names,
+        kind: RecordType,
+        around: Surroundings,
+    ) -> Writer<'a> {
+        Writer { names, kind, ttl: self.config.ttl, around, primary: &self.primary }
     }
 
     fn reverse(
@@ -265,7 +292,7 @@ impl Kubernetes {
         // What is no whole address may have addresses below it.
         let rcode = if exists || address.is_none() { Rcode::NOERROR } else { Rcode::NXDOMAIN };
         if !exists || !is_ptr {
-            let writer = Writer { names, kind: query.kind, ttl: self.config.ttl, around };
+            let writer = self.writer(names, query.kind, around);
             writer.soa(&mut reply, Section::Authority, zone_at);
         }
         Step::Done(reply.finish(rcode, true, around.recursion))
@@ -286,6 +313,7 @@ struct Writer<'a> {
     kind: RecordType,
     ttl: u32,
     around: Surroundings,
+    primary: &'a Zone,
 }
 
 impl Writer<'_> {
@@ -322,18 +350,39 @@ impl Writer<'_> {
                 });
             }
             Answer::Soa => self.soa(reply, Section::Answer, zone_at),
-            Answer::NameServer => {
-                reply.record(Section::Answer, owner, self.kind, ttl, |reply| {
-                    reply.bytes(b"\x02ns\x03dns");
-                    reply.pointer(zone_at);
-                });
-            }
+            Answer::NameServer => self.name_servers(reply, owner, zone_at),
         }
         Rcode::NOERROR
     }
 
+    /// The Services that lead to this server, or `ns.dns`, with their addresses.
+    fn name_servers(&self, reply: &mut Reply<'_>, owner: usize, zone_at: usize) {
+        let servers = self.names.name_servers();
+        let mut written = Vec::new();
+        for server in &servers {
+            let data = reply.record(Section::Answer, owner, RecordType::NS, self.ttl, |reply| {
+                reply.append(|out| host_name(out, server.label, server.service));
+                reply.bytes(self.primary.wire());
+                reply.bytes(&[0]);
+            });
+            written.extend(data.map(|at| (at, server.addresses)));
+        }
+        if servers.is_empty() {
+            let data = reply.record(Section::Answer, owner, RecordType::NS, self.ttl, |reply| {
+                reply.bytes(b"\x02ns\x03dns");
+                reply.pointer(zone_at);
+            });
+            written.extend(data.map(|at| (at, self.names.server_addresses())));
+        }
+        for (at, address) in written.iter().flat_map(|(at, all)| all.iter().map(move |a| (*at, *a)))
+        {
+            reply.address(Section::Additional, at, self.ttl, address);
+        }
+    }
+
     fn soa(&self, reply: &mut Reply<'_>, section: Section, zone_at: usize) {
-        reply.record(section, zone_at, RecordType::SOA, self.ttl, |reply| {
+        let ttl = self.ttl.min(LONGEST_SOA);
+        reply.record(section, zone_at, RecordType::SOA, ttl, |reply| {
             reply.bytes(b"\x02ns\x03dns");
             reply.pointer(zone_at);
             reply.bytes(b"\x0ahostmaster");
@@ -366,8 +415,16 @@ fn write_addresses(
 /// SRV records, their targets uncompressed (RFC 2782), then the targets' addresses.
 fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_at: usize) {
     let weight = srv.weight();
-    let mut written: Vec<(usize, &[IpAddr])> = Vec::new();
+    let mut written: Vec<(usize, u16, &[IpAddr])> = Vec::new();
     for target in srv.targets() {
+        let addresses = target.host.addresses;
+        // A number that is open for two protocols makes one record.
+        let same = |(_, port, known): &(usize, u16, &[IpAddr])| {
+            *port == target.port && std::ptr::eq(*known, addresses)
+        };
+        if written.iter().any(same) {
+            continue;
+        }
         let data = reply.record(Section::Answer, owner, RecordType::SRV, ttl, |reply| {
             for number in [0, weight, target.port] {
                 reply.bytes(&number.to_be_bytes());
@@ -376,15 +433,15 @@ fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_a
             reply.copy_name(zone_at);
         });
         let Some(data) = data else { return };
-        // Targets come grouped: a second port of the same host repeats its addresses' slice.
-        let addresses = target.host.addresses;
-        if !written.iter().any(|(_, known)| std::ptr::eq(*known, addresses)) {
-            written.push((data + 6, addresses));
-        }
+        written.push((data + 6, target.port, addresses));
     }
-    for (target_at, addresses) in written {
-        for address in addresses {
-            if !reply.address(Section::Additional, target_at, ttl, *address) {
+    for (index, (target_at, _, addresses)) in written.iter().enumerate() {
+        // Another port of the same host has brought them.
+        if written[..index].iter().any(|(_, _, known)| std::ptr::eq(*known, *addresses)) {
+            continue;
+        }
+        for address in *addresses {
+            if !reply.address(Section::Additional, *target_at, ttl, *address) {
                 return;
             }
         }

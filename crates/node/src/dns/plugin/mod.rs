@@ -1,11 +1,21 @@
 //! One file per plugin of a Corefile that answers or remembers.
 
+pub(crate) mod acl;
+pub(crate) mod autopath;
+pub(crate) mod bind;
 pub(crate) mod cache;
+pub(crate) mod errors;
+pub(crate) mod file;
 pub(crate) mod forward;
 pub(crate) mod hosts;
 pub(crate) mod kubernetes;
 pub(crate) mod log;
 pub(crate) mod looping;
+pub(crate) mod ratelimit;
+pub(crate) mod rewrite;
+pub(crate) mod template;
+pub(crate) mod tls;
+pub(crate) mod transfer;
 pub(crate) mod upstream;
 
 use super::wire::Rcode;

@@ -1,16 +1,9 @@
 //! One question to one upstream server, and what its answer is worth.
 //!
-//! Every question goes out with an identifier and from a port that nobody can guess, and only an
-//! answer that comes from whom was asked and repeats the question counts (RFC 5452).
+//! Every question goes out with an identifier, from a port and in a spelling that nobody can guess,
+//! and only an answer that comes from whom was asked and repeats the question counts (RFC 5452).
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
-
-use super::super::wire::{HEADER, OUR_UDP, Query, Rcode, TYPE_OPT, Transport, skip_name, u16_at};
+use super::super::wire::{HEADER, OUR_UDP, Query, Rcode, TYPE_OPT, skip_name, u16_at, whole_name};
 
 const TYPE_SOA: u16 = 6;
 
@@ -30,8 +23,8 @@ pub(crate) struct Relayed {
     pub(crate) ttls: Vec<u16>,
 }
 
-/// The message that asks an upstream what `query` asks.
-pub(crate) fn question(query: &Query<'_>, id: u16) -> Vec<u8> {
+/// The message that asks an upstream what `query` asks, with these EDNS options.
+pub(crate) fn question(query: &Query<'_>, id: u16, options: &[u8]) -> Vec<u8> {
     let mut message = id.to_be_bytes().to_vec();
     let recursion = query.message[2] & 0x01;
     let checking_disabled = query.message[3] & 0x10;
@@ -43,7 +36,9 @@ pub(crate) fn question(query: &Query<'_>, id: u16) -> Vec<u8> {
         message.push(0);
         message.extend_from_slice(&TYPE_OPT.to_be_bytes());
         message.extend_from_slice(&OUR_UDP.to_be_bytes());
-        message.extend_from_slice(&[0, 0, flags, 0, 0, 0]);
+        message.extend_from_slice(&[0, 0, flags, 0]);
+        message.extend_from_slice(&(options.len() as u16).to_be_bytes());
+        message.extend_from_slice(options);
     }
     message
 }
@@ -71,7 +66,8 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
         let count = u16_at(&answer, section)?;
         for index in 0..count {
             let owner = at;
-            at = skip_name(&answer, at)?;
+            // A name that nobody can read must not go on to clients.
+            at = whole_name(&answer, at)?;
             let kind = u16_at(&answer, at)?;
             let ttl = u32::from_be_bytes(answer.get(at + 4..at + 8)?.try_into().ok()?);
             let data = at + 10;
@@ -85,6 +81,7 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
                 // It is hop by hop, and the last but for signatures, which would not hold.
                 answer.truncate(owner);
                 answer[section..section + 2].copy_from_slice(&index.to_be_bytes());
+                answer[section + 2..HEADER].fill(0);
                 answer[3] = answer[3] & 0xf0 | relayed.rcode.0;
                 relayed.message = answer;
                 return Some(relayed);
@@ -105,50 +102,48 @@ pub(crate) fn read(question: &[u8], mut answer: Vec<u8>) -> Option<Relayed> {
     Some(relayed)
 }
 
-/// Asks `upstream`, and waits no longer than `patience`.
-pub(crate) async fn ask(
-    upstream: SocketAddr,
-    question: &[u8],
-    transport: Transport,
-    patience: Duration,
-) -> io::Result<Relayed> {
-    let asking = async {
-        match transport {
-            Transport::Udp => ask_udp(upstream, question).await,
-            Transport::Tcp => ask_tcp(upstream, question).await,
+/// Spells the question's name in a way that nobody can guess; who answers has to repeat it
+/// (draft-vixie-dnsext-dns0x20).
+pub(crate) fn mix_case(question: &mut [u8]) {
+    let Some(end) = skip_name(question, HEADER) else { return };
+    let mut bits: u64 = 0;
+    for (index, octet) in question[HEADER..end].iter_mut().enumerate() {
+        if index % 64 == 0 {
+            bits = rand::random();
         }
-    };
-    match tokio::time::timeout(patience, asking).await {
-        Ok(done) => done,
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-async fn ask_udp(upstream: SocketAddr, question: &[u8]) -> io::Result<Relayed> {
-    let any: IpAddr = match upstream {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    // A new socket has a new port, and connected it hears nobody else.
-    let socket = UdpSocket::bind((any, 0)).await?;
-    socket.connect(upstream).await?;
-    socket.send(question).await?;
-    let mut buffer = vec![0; 4096];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if let Some(relayed) = read(question, buffer[..length].to_vec()) {
-            return Ok(relayed);
+        // Length octets are no letters.
+        if octet.is_ascii_alphabetic() && bits >> (index % 64) & 1 == 1 {
+            *octet ^= 0x20;
         }
     }
 }
 
-async fn ask_tcp(upstream: SocketAddr, question: &[u8]) -> io::Result<Relayed> {
-    let mut stream = TcpStream::connect(upstream).await?;
-    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
-    read(question, answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
+/// Puts the spelling of `question` back where an answer repeats the name that was asked for.
+pub(crate) fn restore_case(question: &[u8], message: &mut [u8]) {
+    let Some(end) = skip_name(question, HEADER) else { return };
+    let name = &question[HEADER..end];
+    let put = |message: &mut [u8], at: usize| {
+        if let Some(place) = message.get_mut(at..at + name.len())
+            && place.eq_ignore_ascii_case(name)
+        {
+            place.copy_from_slice(name);
+        }
+    };
+    put(message, HEADER);
+    let count = |at| usize::from(u16_at(message, at).unwrap_or(0));
+    let records = count(6) + count(8) + count(10);
+    let mut at = end + 4;
+    for _ in 0..records {
+        put(message, at);
+        let Some(data) = skip_name(message, at) else { return };
+        at = data + 10 + usize::from(u16_at(message, data + 8).unwrap_or(0));
+    }
+}
+
+/// Whether an answer repeats the question letter by letter.
+pub(crate) fn same_case(question: &[u8], relayed: &Relayed) -> bool {
+    let Some(end) = skip_name(question, HEADER) else { return false };
+    question.get(HEADER..end) == relayed.message.get(HEADER..end)
 }
 
 #[cfg(test)]
@@ -209,6 +204,29 @@ mod tests {
             assert_eq!(read(&asked(), bad), None, "octet {at}");
         }
         assert_eq!(read(&asked(), good[..good.len() - 1].to_vec()), None);
+    }
+
+    #[test]
+    fn the_case_is_mixed_and_has_to_be_repeated() {
+        let mut question = asked();
+        mix_case(&mut question);
+        assert!(question.eq_ignore_ascii_case(&asked()));
+        let mixed = (0..64).any(|_| {
+            let before = question.clone();
+            mix_case(&mut question);
+            before != question
+        });
+        assert!(mixed);
+        let relayed = read(&question, answered(A, [1, 0, 0])).expect("an answer");
+        let mut lower = asked().to_ascii_lowercase();
+        assert!(same_case(&lower, &relayed));
+        lower[13] ^= 0x20;
+        assert!(!same_case(&lower, &relayed));
+        // Owners that are written out are spelt as they were asked for, too.
+        let mut whole = answered(&[&lower[12..25], &A[2..]].concat(), [1, 0, 0]);
+        restore_case(&asked(), &mut whole);
+        assert_eq!(whole[12..25], asked()[12..25]);
+        assert_eq!(whole[29..42], asked()[12..25]);
     }
 
     proptest! {

@@ -24,6 +24,8 @@ use crate::dns::{DnsConfig, DnsError};
 /// A running server; stops when dropped.
 pub(super) struct Running {
     pub(super) address: SocketAddr,
+    /// All addresses, DNS before TLS.
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) pages: Vec<SocketAddr>,
     pub(super) stores: Vec<Arc<NameStore>>,
     pub(super) stop: CancellationToken,
@@ -57,7 +59,8 @@ pub(super) fn start_file(path: &Path, listen: &str) -> Running {
         ..DnsConfig::default()
     };
     let text = std::fs::read_to_string(path).expect("a Corefile");
-    let parsed = Config::read(&text).expect("a Corefile");
+    let directory = path.parent().expect("a directory");
+    let parsed = Config::read_in(&text, directory).expect("a Corefile");
     let stores = Stores::default();
     let by_hand: Vec<_> = parsed
         .sites
@@ -81,7 +84,14 @@ pub(super) fn start_file(path: &Path, listen: &str) -> Running {
         })
     });
     let (addresses, pages) = receive.recv().expect("started");
-    Running { address: addresses[0], pages, stores: by_hand, stop, serving: Some(serving) }
+    Running {
+        address: addresses[0],
+        addresses,
+        pages,
+        stores: by_hand,
+        stop,
+        serving: Some(serving),
+    }
 }
 
 /// A cluster with one of everything.
@@ -140,7 +150,7 @@ pub(super) fn fill(store: &NameStore) {
     store.set_synced();
 }
 
-pub(super) fn service(name: &str, spec: serde_json::Value) -> object::Service {
+pub(in crate::dns) fn service(name: &str, spec: serde_json::Value) -> object::Service {
     let object: core::Service = serde_json::from_value(json!({
         "metadata": {"namespace": "default", "name": name}, "spec": spec
     }))
@@ -148,7 +158,7 @@ pub(super) fn service(name: &str, spec: serde_json::Value) -> object::Service {
     (&object).into()
 }
 
-pub(super) fn slice(
+pub(in crate::dns) fn slice(
     name: &str,
     service: &str,
     endpoints: serde_json::Value,
@@ -263,4 +273,83 @@ pub(super) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let status = text.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a status");
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
     (status, body)
+}
+
+/// Asks over TCP.
+pub(super) fn ask_tcp(to: SocketAddr, name: &str, kind: Rtype) -> Answer {
+    let mut stream = tcp(to);
+    std::io::Write::write_all(&mut stream, &framed(&query(name, kind, 1232))).expect("sent");
+    read_framed(&mut stream)
+}
+
+/// A port of loopback that nobody has now.
+pub(super) fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    socket.local_addr().expect("bound").port()
+}
+
+/// An upstream that answers as `respond` says, given the question and whether it came over TCP.
+pub(super) fn scripted(
+    respond: impl Fn(&[u8], bool) -> Option<Vec<u8>> + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = listener.local_addr().expect("bound");
+    let udp = UdpSocket::bind(address).expect("a socket");
+    let over_tcp = respond.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+            if let Some(answer) = respond(&buffer[..length], false) {
+                let _ = udp.send_to(&answer, from);
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let respond = over_tcp.clone();
+            std::thread::spawn(move || serve_stream(stream, &|question| respond(question, true)));
+        }
+    });
+    address
+}
+
+/// Answers the questions of one connection until it ends.
+pub(super) fn serve_stream(
+    mut stream: impl std::io::Read + std::io::Write,
+    respond: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+) {
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).is_ok() {
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut question).is_err() {
+            return;
+        }
+        let Some(answer) = respond(&question) else { return };
+        if stream.write_all(&framed(&answer)).is_err() || stream.flush().is_err() {
+            return;
+        }
+    }
+}
+
+/// An answer with this code and one address, whose last octet is given, when there is to be one.
+pub(super) fn reply(
+    question: &[u8],
+    rcode: domain::base::iana::Rcode,
+    last: Option<u8>,
+) -> Vec<u8> {
+    reply_all(question, rcode, last.as_slice())
+}
+
+/// An answer with an address for each last octet.
+pub(super) fn reply_all(question: &[u8], rcode: domain::base::iana::Rcode, all: &[u8]) -> Vec<u8> {
+    let message = Message::from_octets(question).expect("a message");
+    let question = message.sole_question().expect("a question");
+    let name: Name<Vec<u8>> = domain::base::name::ToName::to_name(question.qname());
+    let mut answer = MessageBuilder::new_vec().start_answer(&message, rcode).expect("room");
+    answer.header_mut().set_ra(true);
+    for last in all {
+        let data = domain::rdata::A::from_octets(192, 0, 2, *last);
+        answer.push((&name, domain::base::Ttl::from_secs(60), data)).expect("room");
+    }
+    answer.finish()
 }

@@ -118,8 +118,18 @@ fn pages_say_how_it_is() {
     assert_eq!(get(page, "/nope").0, 404);
     ask(server.address, "web.default.svc.cluster.local", Rtype::A);
     ask(server.address, "nope.default.svc.cluster.local", Rtype::AAAA);
-    let (status, metrics) = get(page, "/metrics");
-    assert_eq!(status, 200);
+    // Durations are counted once the answer is out.
+    let begun = Instant::now();
+    let metrics = loop {
+        let (status, metrics) = get(page, "/metrics");
+        assert_eq!(status, 200);
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("coredns_dns_request_duration_seconds_count") && line.ends_with(" 2")
+        });
+        if counted || begun.elapsed() > Duration::from_secs(10) {
+            break metrics;
+        }
+    };
     let at = "server=\"dns://:53\",zone=\".\",view=\"\"";
     for line in [
         format!("coredns_dns_requests_total{{{at},proto=\"udp\",family=\"1\",type=\"A\"}} 1"),
@@ -133,6 +143,55 @@ fn pages_say_how_it_is() {
     }
     assert!(metrics.contains("coredns_build_info{"));
     assert!(metrics.contains("coredns_kubernetes_dns_programming_duration_seconds_bucket"));
+}
+
+#[test]
+fn durations_belong_to_the_zone_that_answered() {
+    let corefile = ". {\n prometheus 127.0.0.1:0\n hosts {\n 192.0.2.1 box.lan\n }\n}\n\
+                    lan.test {\n hosts {\n 192.0.2.2 x.lan.test\n }\n}";
+    let server = start(corefile);
+    ask(server.address, "box.lan", Rtype::A);
+    for transport in ["udp", "tcp"] {
+        if transport == "udp" {
+            ask(server.address, "x.lan.test", Rtype::A);
+            continue;
+        }
+        let mut stream = tcp(server.address);
+        let message = framed(&query("x.lan.test", Rtype::A, 0));
+        std::io::Write::write_all(&mut stream, &message).expect("sent");
+        read_framed(&mut stream);
+    }
+    let (_, metrics) = get(server.pages[0], "/metrics");
+    for (zone, count) in [(".", 1), ("lan.test.", 2)] {
+        let at = format!("server=\"dns://:53\",zone=\"{zone}\",view=\"\"");
+        let line = format!("coredns_dns_request_duration_seconds_count{{{at}}} {count}");
+        assert!(metrics.lines().any(|known| known == line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
+fn what_is_for_no_zone_is_counted_as_dropped() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let port = address.port();
+    let server = start(&format!(
+        "lan.test:{port} {{\n prometheus 127.0.0.1:0\n hosts {{\n 192.0.2.2 x.lan.test\n }}\n}}"
+    ));
+    assert_eq!(ask(address, "www.example.org", Rtype::A).header().rcode().to_int(), 5);
+    let (_, metrics) = get(server.pages[0], "/metrics");
+    let found = metrics.lines().any(|line| {
+        line.starts_with("coredns_dns_responses_total{")
+            && line.contains("zone=\"dropped\"")
+            && line.ends_with("rcode=\"REFUSED\",plugin=\"\"} 1")
+    });
+    assert!(found, "{metrics}");
+    for name in [
+        "coredns_reload_version_info{hash=\"sha512\",value=\"",
+        "coredns_health_request_failures_total 0",
+    ] {
+        assert!(metrics.contains(name), "{name}\n{metrics}");
+    }
 }
 
 #[test]

@@ -80,13 +80,41 @@ fn a_changed_corefile_takes_effect_and_loses_no_query() {
 
 #[test]
 fn a_lame_duck_goes_on_answering() {
-    let server =
-        start(". {\n kubernetes cluster.local\n health 127.0.0.1:0 {\n lameduck 300ms\n }\n}");
+    let server = start(
+        ". {\n kubernetes cluster.local\n ready 127.0.0.1:0\n health 127.0.0.1:0 {\n lameduck 1s\n }\n}",
+    );
     fill(&server.stores[0]);
+    assert_eq!(get(server.pages[0], "/ready").0, 200);
     let begun = Instant::now();
     server.stop.cancel();
+    wait_until("no new clients are wanted", || get(server.pages[0], "/ready").0 == 503);
     assert_eq!(data(&ask(server.address, "web.default.svc.cluster.local", Rtype::A)).len(), 1);
     assert_eq!(get(server.pages[0], "/health").0, 200);
     drop(server);
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn a_changed_import_is_a_changed_corefile() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, part) = (directory.path().join("Corefile"), directory.path().join("part.conf"));
+    let lay = |ttl: u32| {
+        std::fs::write(&part, format!("kubernetes cluster.local {{\n ttl {ttl}\n}}\n"))
+            .expect("written");
+    };
+    lay(11);
+    std::fs::write(&file, ". {\n reload 2s\n import part.conf\n}").expect("written");
+    let server = start_file(&file, "127.0.0.1:0");
+    fill(&server.stores[0]);
+    let has = |ttl: &str| {
+        show(&ask(server.address, "web.default.svc.cluster.local", Rtype::A)).contains(ttl)
+    };
+    assert!(has(" 11 A "));
+    lay(12);
+    wait_until("the imported file is followed", || has(" 12 A "));
+    std::fs::write(&part, "nonsense\n").expect("written");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(has(" 12 A "), "a bad one is not taken");
+    lay(13);
+    wait_until("and a good one again", || has(" 13 A "));
 }

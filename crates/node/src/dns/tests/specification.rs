@@ -55,11 +55,11 @@ fn every_clause() {
         ("web.default.svc.cluster.local", Rtype::AAAA, "NOERROR aa\n= web.default.svc.cluster.local 30 AAAA fd00:10:96::80\n".into()),
         // 2.3.2 its ports
         ("_http._tcp.web.default.svc.cluster.local", Rtype::SRV, "NOERROR aa\n\
-            = _http._tcp.web.default.svc.cluster.local 30 SRV 0 100 80 web.default.svc.cluster.local\n\
+            = _http._tcp.web.default.svc.cluster.local 30 SRV 0 50 80 web.default.svc.cluster.local\n\
             + web.default.svc.cluster.local 30 A 10.96.0.80\n\
             + web.default.svc.cluster.local 30 AAAA fd00:10:96::80\n".into()),
         ("_dns._udp.web.default.svc.cluster.local", Rtype::SRV, "NOERROR aa\n\
-            = _dns._udp.web.default.svc.cluster.local 30 SRV 0 100 53 web.default.svc.cluster.local\n\
+            = _dns._udp.web.default.svc.cluster.local 30 SRV 0 50 53 web.default.svc.cluster.local\n\
             + web.default.svc.cluster.local 30 A 10.96.0.80\n\
             + web.default.svc.cluster.local 30 AAAA fd00:10:96::80\n".into()),
         // 2.3.3 its reverse names
@@ -111,7 +111,7 @@ fn every_clause() {
         ("web.nope.svc.cluster.local", Rtype::A, format!("NXDOMAIN aa\n{soa_local}")),
         ("nope.default.svc.cluster.local", Rtype::A, format!("NXDOMAIN aa\n{soa_local}")),
         ("cluster.local", Rtype::SOA, soa("cluster.local").replacen('!', "NOERROR aa\n=", 1)),
-        ("cluster.local", Rtype::NS, "NOERROR aa\n= cluster.local 30 NS ns.dns.cluster.local.\n".into()),
+        ("cluster.local", Rtype::NS, "NOERROR aa\n= cluster.local 30 NS ns.dns.cluster.local.\n+ ns.dns.cluster.local 30 A 127.0.0.1\n".into()),
         ("ns.dns.cluster.local", Rtype::A, "NOERROR aa\n= ns.dns.cluster.local 30 A 127.0.0.1\n".into()),
         ("web.default.svc.cluster.local", Rtype::ANY, "NOERROR aa\n= web.default.svc.cluster.local 28800 HINFO \"RFC8482\" \"\"\n".into()),
         ("example.org", Rtype::A, "REFUSED\n".into()),

@@ -7,11 +7,11 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use query::{Query, Transport, skip_name};
+pub(crate) use query::{Query, Rejected, Transport, skip_name, whole_name};
 pub(crate) use reply::{Reply, Section};
 
 /// Response codes (IANA's DNS parameters).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Rcode(pub(crate) u8);
 
 impl Rcode {
@@ -23,6 +23,12 @@ impl Rcode {
     pub(crate) const REFUSED: Self = Self(5);
     /// Extended: 4 bits go in the header, the rest in the OPT record.
     pub(crate) const BADVERS: Self = Self(16);
+
+    /// The code that a Corefile names, by its name or number.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let named = (0..=10).map(Self).find(|code| code.name().eq_ignore_ascii_case(text));
+        named.or_else(|| text.parse().ok().filter(|code| *code <= 10).map(Self))
+    }
 
     pub(crate) fn name(self) -> &'static str {
         const NAMES: [&str; 17] = [
@@ -65,6 +71,12 @@ pub(crate) const CLASS_IN: u16 = 1;
 
 pub(crate) fn u16_at(message: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]))
+}
+
+/// The record type of a text: its name, or TYPE with a number.
+pub(crate) fn parse_type(text: &str) -> Option<portolan_model::names::RecordType> {
+    let kind = text.to_ascii_uppercase().parse::<domain::base::iana::Rtype>().ok()?;
+    Some(portolan_model::names::RecordType(kind.to_int()))
 }
 
 /// The text of a record type.

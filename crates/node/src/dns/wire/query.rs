@@ -172,3 +172,36 @@ pub(crate) fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
         }
     }
 }
+
+/// The end of the name at `start`, if the whole of it can be read: its pointers lead backwards
+/// only, and it is not too long.
+pub(crate) fn whole_name(message: &[u8], start: usize) -> Option<usize> {
+    let (mut at, mut before, mut octets) = (start, start, 0);
+    let mut end = None;
+    loop {
+        if end.is_some() && at >= start {
+            // From before the name into it, or past it: no earlier name reads like that.
+            return None;
+        }
+        match usize::from(*message.get(at)?) {
+            0 => return Some(end.unwrap_or(at + 1)),
+            length @ 1..=63 => {
+                octets += 1 + length;
+                at += 1 + length;
+                if octets > 254 {
+                    return None;
+                }
+            }
+            high @ 0xc0..=0xff => {
+                let target = (high & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+                // What is passed on gets another header, so nothing may point there.
+                if target >= before || target < HEADER {
+                    return None;
+                }
+                end.get_or_insert(at + 2);
+                (at, before) = (target, target);
+            }
+            _ => return None,
+        }
+    }
+}

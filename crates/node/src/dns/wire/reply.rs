@@ -90,6 +90,25 @@ impl<'a> Reply<'a> {
         self.finish_record(section, before, write)
     }
 
+    /// Appends a record that `write` puts together whole, given where the message begins; `false`
+    /// when it did not fit.
+    pub(crate) fn whole_record(
+        &mut self,
+        section: Section,
+        write: impl FnOnce(&mut Vec<u8>, usize),
+    ) -> bool {
+        let before = self.out.len();
+        write(self.out, self.start);
+        let fits = self.len() <= self.room;
+        if fits {
+            self.counts[section as usize / 2 - 3] += 1;
+        } else {
+            self.out.truncate(before);
+            self.truncated |= section != Section::Additional;
+        }
+        fits
+    }
+
     fn finish_record(
         &mut self,
         section: Section,

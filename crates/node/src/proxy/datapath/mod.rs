@@ -3,11 +3,14 @@
 //! One folder each; one row in [`MODES`] registers it. The flag's values, the order of `auto` and
 //! the metrics' labels come from that table.
 
+pub mod ebpf;
 pub mod iptables;
 pub mod nftables;
 mod observed;
 pub mod userspace;
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_model::{Changes, Desired};
@@ -31,6 +34,8 @@ pub struct Applied {
     /// Entries that were found to differ from what was written earlier; a full pass only.
     pub mended: usize,
     pub took: Duration,
+    /// How much of that another mode took, which serves beneath this one.
+    pub beneath: Duration,
 }
 
 /// A datapath could not make the host match.
@@ -50,6 +55,8 @@ pub enum ApplyError {
     TooManySizes(u32),
     #[error("too many Services for one node: no pool number is left")]
     TooManyPools,
+    #[error("the socket half does not work")]
+    Ebpf(#[from] ebpf::EbpfError),
 }
 
 /// What a datapath can do on this host.
@@ -59,6 +66,19 @@ pub struct Capabilities {
     pub loopback_node_ports: bool,
     pub session_affinity: bool,
     pub source_ranges: bool,
+    /// A pod that reaches itself through a Service sees the node's address, not its own.
+    pub hides_hairpin: bool,
+}
+
+/// Which part of the machine is this node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The cgroup2 directory of the node's processes, pods and all (`--cgroup`). `None`: the root
+    /// of the hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// A directory in a BPF file system, or one where such may be mounted (`--bpf-dir`). `None`:
+    /// the machine's.
+    pub bpf: Option<PathBuf>,
 }
 
 /// A mechanism that carries connections from frontends to backends.
@@ -84,16 +104,25 @@ pub trait Datapath: Send {
     /// Reads back what the host holds, in the model's terms.
     fn observe(&mut self) -> Result<Observed, ApplyError>;
 
+    /// Ends the connections of local sockets to (frontend, backend) of which `is_stale` says that
+    /// nobody would ever notice, and that netfilter does not know. Returns how many.
+    fn end_stale(
+        &mut self,
+        _is_stale: &mut dyn FnMut(SocketAddr, SocketAddr) -> bool,
+    ) -> Result<usize, ApplyError> {
+        Ok(0)
+    }
+
     /// Removes everything that this datapath put into the host.
     fn remove(&mut self) -> Result<(), ApplyError>;
 }
 
 /// Opens a datapath in the network namespace of the calling thread.
-pub type Open = fn() -> Result<Box<dyn Datapath>, ApplyError>;
+pub type Open = fn(&Host) -> Result<Box<dyn Datapath>, ApplyError>;
 
-/// Removes what a mode put into the network namespace of the calling thread, whether or not it
-/// could be opened here.
-pub type Clear = fn() -> Result<(), ApplyError>;
+/// Removes what a mode put into the network namespace of the calling thread, but for what it
+/// shares with the modes in [`ModeRow::beneath`].
+pub type Clear = fn(&Host) -> Result<(), ApplyError>;
 
 /// One row of the table of modes.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +130,12 @@ pub struct ModeRow {
     /// The value of `--proxy-mode`.
     pub name: &'static str,
     pub summary: &'static str,
+    /// Whether `auto` may choose it.
+    pub automatic: bool,
+    /// Modes whose state it uses, and which are not to be cleared while it runs.
+    pub beneath: &'static [&'static str],
     /// `None`: not part of this version.
-    pub open: Option<Open>,
-    pub clear: Option<Clear>,
+    pub with: Option<(Open, Clear)>,
 }
 
 /// All modes, in the order in which `auto` tries them.
@@ -111,27 +143,46 @@ pub const MODES: [ModeRow; 5] = [
     ModeRow {
         name: "ebpf",
         summary: "socket-level rewriting, with nftables beneath",
-        open: None,
-        clear: None,
+        automatic: false,
+        beneath: &["nftables"],
+        with: Some((|host| Ok(Box::new(ebpf::Ebpf::open(host)?)), ebpf::Ebpf::clear)),
     },
     ModeRow {
         name: "nftables",
         summary: "a handful of maps, written through netlink",
-        open: Some(|| Ok(Box::new(nftables::Nftables::open()?))),
-        clear: Some(|| nftables::Nftables::open()?.remove()),
+        automatic: true,
+        beneath: &[],
+        with: Some((
+            |_| Ok(Box::new(nftables::Nftables::open()?)),
+            |_| nftables::Nftables::open()?.remove(),
+        )),
     },
     ModeRow {
         name: "iptables",
         summary: "kube-proxy's classic chains",
-        open: Some(|| Ok(Box::new(iptables::Iptables::open()?))),
-        clear: Some(iptables::Iptables::clear),
+        automatic: false,
+        beneath: &[],
+        with: Some((
+            |_| Ok(Box::new(iptables::Iptables::open()?)),
+            |_| iptables::Iptables::clear(),
+        )),
     },
-    ModeRow { name: "ipvs", summary: "the kernel's virtual servers", open: None, clear: None },
+    ModeRow {
+        name: "ipvs",
+        summary: "the kernel's virtual servers",
+        automatic: false,
+        beneath: &[],
+        with: None,
+    },
     ModeRow {
         name: "userspace",
         summary: "relaying in the program itself",
-        open: Some(|| Ok(Box::new(userspace::Userspace::open()?))),
-        clear: Some(userspace::Userspace::clear),
+        automatic: false,
+        beneath: &[],
+        with: Some((
+            |_| Ok(Box::new(userspace::Userspace::open()?)),
+            |_| userspace::Userspace::clear(),
+        )),
     },
 ];
 
@@ -141,7 +192,7 @@ pub enum ModeError {
     #[error("there is no proxy mode {0:?}; modes: auto, {list}", list = MODES.map(|mode| mode.name).join(", "))]
     Unknown(String),
     #[error(
-        "proxy mode {0:?} is not part of this version; use nftables, iptables, userspace or auto"
+        "proxy mode {0:?} is not part of this version; use ebpf, nftables, iptables, userspace or auto"
     )]
     Absent(String),
     #[error("proxy mode {mode:?} does not work on this host")]
@@ -150,18 +201,51 @@ pub enum ModeError {
         #[source]
         source: ApplyError,
     },
+    #[error("cannot remove what proxy mode {mode:?} left")]
+    Clear {
+        mode: &'static str,
+        #[source]
+        source: ApplyError,
+    },
 }
 
-/// Opens the datapath of that name; `auto` takes the first that this version has.
-pub fn open(mode: &str) -> Result<Box<dyn Datapath>, ModeError> {
-    let open = match mode {
-        "auto" | "" => MODES.iter().find_map(|row| Some((row.name, row.open?))),
-        name => {
-            let row = MODES.iter().find(|row| row.name == name);
-            let row = row.ok_or_else(|| ModeError::Unknown(name.to_owned()))?;
-            row.open.map(|open| (row.name, open))
+/// Opens the datapath of that name; `auto` takes the first that works here.
+pub fn open(mode: &str, host: &Host) -> Result<Box<dyn Datapath>, ModeError> {
+    if matches!(mode, "auto" | "") {
+        return open_first(host);
+    }
+    let row = MODES.iter().find(|row| row.name == mode);
+    let row = row.ok_or_else(|| ModeError::Unknown(mode.to_owned()))?;
+    let (open, _) = row.with.ok_or_else(|| ModeError::Absent(mode.to_owned()))?;
+    open(host).map_err(|source| ModeError::Open { mode: row.name, source })
+}
+
+fn open_first(host: &Host) -> Result<Box<dyn Datapath>, ModeError> {
+    let mut failed = ModeError::Absent("auto".to_owned());
+    for row in MODES.iter().filter(|row| row.automatic) {
+        let Some((open, _)) = row.with else { continue };
+        match open(host) {
+            Ok(datapath) => return Ok(datapath),
+            Err(source) => {
+                tracing::info!(
+                    mode = row.name,
+                    reason = &source as &dyn std::error::Error,
+                    "not on this host; trying the next mode"
+                );
+                failed = ModeError::Open { mode: row.name, source };
+            }
         }
-    };
-    let (name, open) = open.ok_or_else(|| ModeError::Absent(mode.to_owned()))?;
-    open().map_err(|source| ModeError::Open { mode: name, source })
+    }
+    Err(failed)
+}
+
+/// Removes what other modes than this one may have left here; with `None`, what any mode has.
+pub fn clear(keep: Option<&str>, host: &Host) -> Result<(), ModeError> {
+    let kept = MODES.iter().find(|row| Some(row.name) == keep);
+    let needed = |name| kept.is_some_and(|kept| kept.name == name || kept.beneath.contains(&name));
+    for row in MODES.iter().filter(|row| !needed(row.name)) {
+        let Some((_, clear)) = row.with else { continue };
+        clear(host).map_err(|source| ModeError::Clear { mode: row.name, source })?;
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ fn agrees(which: Kind) {
     let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(rand::random);
     eprintln!("replay with PORTOLAN_SEED={seed}");
-    let lab = Lab::new();
+    let lab = Lab::new("iptables");
     let (universe, mut dice) = (Universe::default(), Dice::new(seed));
     let node_port_addresses = dice.pick(&[
         NodePortAddresses::All,
@@ -96,7 +96,7 @@ fn said(lab: &Lab, from: IpAddr, at: &str) -> String {
 fn every_way_there_is() {
     for which in [Kind::Nft, Kind::Legacy] {
         let Some((_, programs)) = kind(which) else { continue };
-        let lab = Lab::new();
+        let lab = Lab::new("iptables");
         let mut proxy = start(&lab, &programs, view(), with_pods(&["10.244.1.2"]));
         let far = |peer: &str| format!("10.244.1.2 saw {peer}");
         assert_eq!(said(&lab, ip("10.244.0.2"), "10.96.0.9:80"), far("10.244.0.2"));
@@ -134,7 +134,7 @@ fn every_way_there_is() {
 #[test]
 fn pods_are_known_by_their_networks() {
     let Some((_, programs)) = kind(Kind::Nft) else { return };
-    let lab = Lab::new();
+    let lab = Lab::new("iptables");
     let unknown = NodeView { cluster_cidrs: vec![], ..view() };
     let proxy = start(&lab, &programs, unknown, with_pods(&["10.244.1.2"]));
     assert_eq!(said(&lab, ip("10.244.0.2"), "10.96.0.9:80"), "10.244.1.2 saw 10.244.0.2");
@@ -157,7 +157,7 @@ fn pods_are_known_by_their_networks() {
 fn a_client_keeps_its_pod_until_it_goes() {
     for which in [Kind::Nft, Kind::Legacy] {
         let Some((_, programs)) = kind(which) else { continue };
-        let lab = Lab::new();
+        let lab = Lab::new("iptables");
         let mut sticky = blue();
         sticky.affinity_seconds = Some(60);
         let pods = ["10.244.0.2", "10.244.1.2", "10.244.1.3", "10.244.2.2"];
@@ -189,7 +189,7 @@ fn a_client_keeps_its_pod_until_it_goes() {
 fn meddling_is_mended_and_others_rules_are_left_alone() {
     for which in [Kind::Nft, Kind::Legacy] {
         let Some((suffix, programs)) = kind(which) else { continue };
-        let lab = Lab::new();
+        let lab = Lab::new("iptables");
         let theirs = format!(
             "iptables-{suffix} -t nat -N THEIRS && iptables-{suffix} -t nat -A THEIRS -p icmp -j RETURN && iptables-{suffix} -t nat -A OUTPUT -j THEIRS"
         );
@@ -236,7 +236,7 @@ fn meddling_is_mended_and_others_rules_are_left_alone() {
 #[test]
 fn removing_leaves_nothing() {
     let Some((_, programs)) = kind(Kind::Nft) else { return };
-    let lab = Lab::new();
+    let lab = Lab::new("iptables");
     let mut proxy = start(&lab, &programs, view(), with_pods(&["10.244.1.2"]));
     let localnet = || run(&lab, "cat /proc/sys/net/ipv4/conf/all/route_localnet").trim().to_owned();
     assert_eq!(localnet(), "1");
@@ -252,7 +252,7 @@ fn removing_leaves_nothing() {
 #[test]
 fn loopback_is_guarded() {
     let Some((_, programs)) = kind(Kind::Nft) else { return };
-    let lab = Lab::new();
+    let lab = Lab::new("iptables");
     let _proxy = start(&lab, &programs, view(), with_pods(&["10.244.1.2"]));
     let listener = lab.node.run(|| std::net::TcpListener::bind("127.0.0.1:5000").unwrap());
     listener.set_nonblocking(true).unwrap();

@@ -75,7 +75,7 @@ impl Talk {
 
 #[test]
 fn a_live_connection_is_left_alone_until_its_pod_is_gone() {
-    let lab = Lab::new();
+    let lab = Lab::new("nftables");
     let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
     let (mut talk, server) = Talk::start(&lab, "10.244.0.2", "10.96.0.9:80");
     assert!(server.starts_with("10.244.1.2:"), "{server}");
@@ -100,7 +100,7 @@ fn a_live_connection_is_left_alone_until_its_pod_is_gone() {
 
 #[test]
 fn a_client_that_was_never_answered_is_sent_to_another_pod() {
-    let lab = Lab::new();
+    let lab = Lab::new("nftables");
     // Nobody has this address: its node died.
     let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.2.77"]));
     let dialling = |at: &'static str| {
@@ -142,7 +142,7 @@ fn a_client_that_was_never_answered_is_sent_to_another_pod() {
 
 #[test]
 fn udp_clients_find_a_service_that_gets_its_first_pod() {
-    let lab = Lab::new();
+    let lab = Lab::new("nftables");
     let mut proxy = Proxy::start_with(&lab, view(), []);
     let socket = |port: u16| {
         let at = SocketAddr::new(ip("10.244.0.3"), port);
@@ -180,7 +180,7 @@ fn udp_clients_find_a_service_that_gets_its_first_pod() {
 
 #[test]
 fn one_batch_of_changes_reads_each_list_once() {
-    let lab = Lab::new();
+    let lab = Lab::new("nftables");
     let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2", "10.244.1.3"]));
     proxy.snapshot.apply(Event::EndpointSlice(slice(&["10.244.1.2"])));
     proxy.snapshot.apply(Event::EndpointSlice(slice(&["10.244.2.2"])));

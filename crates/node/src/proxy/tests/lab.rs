@@ -8,11 +8,15 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portolan_linux::cgroup::{self, Cgroup};
 use portolan_linux::link::VethEnd;
+use portolan_linux::mount;
 use portolan_linux::netns::{self, NetNs};
 use portolan_linux::route::Route;
 use portolan_linux::sysctl;
 use portolan_model::object::Protocol;
+
+use crate::proxy::datapath::{self, Datapath, Host};
 
 /// How long a dropped packet is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -27,6 +31,8 @@ pub(super) const PORTS: [u16; 2] = [8080, 9090];
 pub(super) struct Ns {
     path: PathBuf,
     pub(super) handle: NetNs,
+    /// What runs here is in that cgroup.
+    cgroup: Option<PathBuf>,
     _dir: tempfile::TempDir,
 }
 
@@ -44,11 +50,25 @@ impl Ns {
                 }
             })
             .unwrap();
-        Self { path, handle, _dir: dir }
+        Self { path, handle, cgroup: None, _dir: dir }
     }
 
+    fn within(cgroup: &Cgroup) -> Self {
+        let mut ns = Self::new();
+        ns.cgroup = Some(cgroup.path().to_owned());
+        ns
+    }
+
+    /// Runs `work` as a process of this namespace would.
     pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.handle.run(work).unwrap()
+        let inside = || {
+            if let Some(cgroup) = &self.cgroup {
+                // This very thread.
+                std::fs::write(cgroup.join("cgroup.threads"), "0").unwrap();
+            }
+            work()
+        };
+        self.handle.run(inside).unwrap()
     }
 }
 
@@ -72,12 +92,39 @@ pub(super) enum Heard {
 
 /// The namespaces of a test: `node` is the one with the proxy.
 pub(super) struct Lab {
+    pub(super) mode: &'static str,
+    /// What is this node's: its pods and its own processes are in the cgroup.
+    pub(super) host: Host,
     pub(super) node: Ns,
     /// 10.244.0.2 to .4, on this node.
     pub(super) pods: Vec<Ns>,
     /// The pods of all other nodes.
     pub(super) others: Ns,
     pub(super) outside: Ns,
+    cgroup: Cgroup,
+    _bpf: tempfile::TempDir,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for path in self.host.bpf.iter().filter(|path| path.is_dir()) {
+            mount::detach_below(path).unwrap();
+        }
+        self.cgroup.remove().unwrap();
+    }
+}
+
+/// A cgroup for threads, below the one of this process: each lab has its own, though all are one
+/// process.
+fn threads_cgroup() -> Cgroup {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("portolan-test-{}-{number}", std::process::id());
+    let cgroup = Cgroup::at(cgroup::root().unwrap().join(own).join(name)).unwrap();
+    std::fs::write(cgroup.path().join("cgroup.type"), "threaded").unwrap();
+    cgroup
 }
 
 fn pod(node: u8, pod: u8) -> [IpAddr; 2] {
@@ -92,12 +139,20 @@ fn gateways() -> [IpAddr; 2] {
 }
 
 impl Lab {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(mode: &'static str) -> Self {
+        let (cgroup, bpf) = (threads_cgroup(), tempfile::tempdir().unwrap());
         let lab = Self {
-            node: Ns::new(),
-            pods: (0..3).map(|_| Ns::new()).collect(),
+            mode,
+            host: Host {
+                cgroup: Some(cgroup.path().to_owned()),
+                bpf: Some(bpf.path().join("bpf")),
+            },
+            node: Ns::within(&cgroup),
+            pods: (0..3).map(|_| Ns::within(&cgroup)).collect(),
             others: Ns::new(),
             outside: Ns::new(),
+            cgroup,
+            _bpf: bpf,
         };
         lab.node.run(|| {
             sysctl::set("net.ipv4.ip_forward", "1").unwrap();
@@ -113,6 +168,11 @@ impl Lab {
         lab.add_outside();
         lab.serve();
         lab
+    }
+
+    /// The lab's mode, as a process that has just started opens it.
+    pub(super) fn open(&self) -> Box<dyn Datapath> {
+        self.node.run(|| datapath::open(self.mode, &self.host)).unwrap()
     }
 
     fn join(&self, ns: &Ns, name: &str) {
@@ -171,7 +231,8 @@ impl Lab {
     /// Starts servers on every pod address.
     fn serve(&self) {
         for (index, ns) in self.pods.iter().enumerate() {
-            ns.run(|| pod(0, index as u8).into_iter().for_each(serve));
+            // Servers stay to the end of the process; the cgroup is to go before.
+            ns.handle.run(|| pod(0, index as u8).into_iter().for_each(serve)).unwrap();
         }
         self.others.run(|| {
             (1..3).flat_map(|node| (0..3).flat_map(move |index| pod(node, index))).for_each(serve);

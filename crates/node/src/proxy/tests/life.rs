@@ -9,6 +9,14 @@ use portolan_model::object::Protocol;
 use super::lab::{Heard, Lab, connect};
 use super::*;
 
+in_every_mode! {
+    a_restart_loses_no_connection_and_changes_nothing,
+    what_changed_between_two_lives_is_caught_up,
+    meddling_is_noticed_and_mended,
+    the_administrators_nft_lists_saves_and_restores_the_tables,
+    cleanup_leaves_nothing,
+}
+
 fn nft(lab: &Lab, arguments: &[&str]) -> String {
     let output = lab.node.run(|| Command::new("nft").args(arguments).output().unwrap());
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -32,10 +40,8 @@ fn sticky_slice(pods: &[&str]) -> portolan_model::object::EndpointSlice {
     slice
 }
 
-#[test]
-fn a_restart_loses_no_connection_and_changes_nothing() {
-    let lab = Lab::new();
-    let proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2", "10.244.1.3"]));
+fn a_restart_loses_no_connection_and_changes_nothing(lab: &Lab) {
+    let proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2", "10.244.1.3"]));
     let stream =
         lab.at(ip("10.244.0.2")).run(|| connect(ip("10.244.0.2"), to("10.96.0.9:80")).unwrap());
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -48,20 +54,18 @@ fn a_restart_loses_no_connection_and_changes_nothing() {
         lab.dial(ip("10.244.0.3"), Protocol::Tcp, to("10.96.0.9:80")),
         Heard::Answer { .. }
     ));
-    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.3", "10.244.1.2"]));
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.3", "10.244.1.2"]));
     assert_eq!(proxy.first.writes, 0, "adopted as it was");
     writeln!(stream, "the next one is").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "the next one is");
     assert_eq!(proxy.differences(), [""; 0]);
 }
 
-#[test]
-fn what_changed_between_two_lives_is_caught_up() {
-    let lab = Lab::new();
+fn what_changed_between_two_lives_is_caught_up(lab: &Lab) {
     let mut events = with_pods(&["10.244.1.2", "10.244.1.3"]).to_vec();
     events.extend([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.2"]))]);
-    drop(Proxy::start_with(&lab, view(), events));
-    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.3", "10.244.2.2"]));
+    drop(Proxy::start_with(lab, view(), events));
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.3", "10.244.2.2"]));
     assert_eq!(proxy.differences(), [""; 0]);
     let (applied, _) =
         proxy.hear([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.3"]))]);
@@ -69,10 +73,8 @@ fn what_changed_between_two_lives_is_caught_up() {
     assert_eq!(proxy.differences(), [""; 0]);
 }
 
-#[test]
-fn meddling_is_noticed_and_mended() {
-    let lab = Lab::new();
-    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
+fn meddling_is_noticed_and_mended(lab: &Lab) {
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2"]));
     let works = || lab.dial(ip("10.244.0.2"), Protocol::Tcp, to("10.96.0.9:80")) != Heard::Silence;
     let meddlers: [&[&str]; 6] = [
         &["flush", "map", "ip", "portolan", "frontends"],
@@ -84,7 +86,7 @@ fn meddling_is_noticed_and_mended() {
     ];
     for meddler in meddlers {
         assert!(!proxy.datapath.may_have_drifted(), "before {meddler:?}");
-        nft(&lab, meddler);
+        nft(lab, meddler);
         assert!(proxy.datapath.may_have_drifted(), "after {meddler:?}");
         let applied = proxy.everything();
         assert!(works(), "after {meddler:?}");
@@ -93,14 +95,12 @@ fn meddling_is_noticed_and_mended() {
         let elements = !meddler.contains(&"chain") && !meddler.contains(&"choose");
         assert_eq!(applied.mended > 0, elements, "{meddler:?}");
     }
-    nft(&lab, &["add", "table", "ip", "somebody_elses"]);
+    nft(lab, &["add", "table", "ip", "somebody_elses"]);
     assert!(proxy.datapath.may_have_drifted(), "looking is cheap");
     assert_eq!(proxy.everything().mended, 0, "there was nothing to mend");
 }
 
-#[test]
-fn the_administrators_nft_lists_saves_and_restores_the_tables() {
-    let lab = Lab::new();
+fn the_administrators_nft_lists_saves_and_restores_the_tables(lab: &Lab) {
     let mut events = with_pods(&["10.244.1.2", "10.244.0.2"]).to_vec();
     events.push(Event::EndpointSlice(slice(&["fd00:10:244::2"])));
     events.extend([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.0.3"]))]);
@@ -114,12 +114,12 @@ fn the_administrators_nft_lists_saves_and_restores_the_tables() {
     local.load_balancer_source_ranges = vec!["198.51.100.0/24".parse().unwrap()];
     local.ports.iter_mut().for_each(|port| port.node_port = port.node_port.map(|n| n + 10));
     events.push(Event::Service(local));
-    let mut proxy = Proxy::start_with(&lab, view(), events);
+    let mut proxy = Proxy::start_with(lab, view(), events);
     assert!(matches!(
         lab.dial(ip("10.244.0.2"), Protocol::Tcp, to("10.96.0.10:80")),
         Heard::Answer { .. }
     ));
-    let saved = nft(&lab, &["list", "ruleset"]);
+    let saved = nft(lab, &["list", "ruleset"]);
     for part in [
         "map frontends",
         "10.96.0.9 . tcp . 80",
@@ -132,21 +132,23 @@ fn the_administrators_nft_lists_saves_and_restores_the_tables() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("saved.nft");
     std::fs::write(&file, &saved).unwrap();
-    nft(&lab, &["flush", "ruleset"]);
-    nft(&lab, &["-f", file.to_str().unwrap()]);
+    nft(lab, &["flush", "ruleset"]);
+    nft(lab, &["-f", file.to_str().unwrap()]);
     assert_eq!(proxy.differences(), [""; 0], "a restored backup is as good as the original");
 }
 
-#[test]
-fn cleanup_leaves_nothing() {
-    let lab = Lab::new();
-    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
+fn cleanup_leaves_nothing(lab: &Lab) {
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2"]));
     let (datapath, node) = (&mut proxy.datapath, &lab.node);
     node.run(|| datapath.remove().unwrap());
-    assert_eq!(nft(&lab, &["list", "ruleset"]), "");
+    assert_eq!(nft(lab, &["list", "ruleset"]), "");
     assert_eq!(
         node.run(|| portolan_linux::sysctl::get("net.ipv4.conf.all.route_localnet").unwrap()),
         "0"
     );
     node.run(|| datapath.remove().unwrap());
+    let pins = lab.host.bpf.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten();
+    // Some kernels put maps.debug and progs.debug into every BPF file system.
+    let pins = pins.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(pins.filter(|name| !name.ends_with(".debug")).count(), 0);
 }

@@ -8,6 +8,7 @@ mod life;
 mod random;
 mod relays;
 mod routes;
+mod socket;
 mod whole;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,9 +19,29 @@ use portolan_model::object::*;
 use portolan_model::testing::Universe;
 use portolan_model::{Changes, Desired, Event, NodeView, Snapshot};
 
-use super::datapath::nftables::Nftables;
-use super::datapath::{Applied, Datapath, Scope};
+use super::datapath;
+use super::datapath::{Applied, Datapath, MODES, Scope};
 use lab::Lab;
+
+/// Makes a test of each story for each mode that this version has.
+macro_rules! in_every_mode {
+    ($($story:ident),* $(,)?) => {
+        mod nftables {
+            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("nftables")) })*
+        }
+        mod ebpf {
+            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("ebpf")) })*
+        }
+    };
+}
+use in_every_mode;
+
+#[test]
+fn every_mode_is_tested() {
+    let built: Vec<_> = MODES.iter().filter(|row| row.with.is_some()).map(|row| row.name).collect();
+    // The last two have stories of their own, in `classic` and `relays`.
+    assert_eq!(built, ["ebpf", "nftables", "iptables", "userspace"], "the modes of in_every_mode!");
+}
 
 fn view() -> NodeView {
     NodeView {
@@ -46,7 +67,7 @@ struct Proxy<'l> {
 
 impl<'l> Proxy<'l> {
     fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
-        Self::start_on(lab, nftables(lab), view, events)
+        Self::start_on(lab, lab.open(), view, events)
     }
 
     fn start_on(
@@ -94,10 +115,12 @@ impl<'l> Proxy<'l> {
     fn differences(&mut self) -> Vec<String> {
         self.datapath.observe().unwrap().differences(&self.desired)
     }
-}
 
-fn nftables(lab: &Lab) -> Box<dyn Datapath> {
-    lab.node.run(|| -> Box<dyn Datapath> { Box::new(Nftables::open().unwrap()) })
+    /// What a stop and a start of the process is to the kernel.
+    fn restart(&mut self) -> Applied {
+        self.datapath = self.lab.open();
+        self.everything()
+    }
 }
 
 /// The Service `blue`: 10.96.0.9:80 and fd00:10:96::9, TCP and UDP, node port 30002.

@@ -76,7 +76,7 @@ fn after_every_event_the_relays_do_what_the_oracle_says() {
     let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(rand::random);
     eprintln!("replay with PORTOLAN_SEED={seed}");
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let mut proxy = start(&lab, []);
     let (universe, mut dice) = (Universe::default(), Dice::new(seed));
     let (mut left, mut packets) = (EVENTS, 0);
@@ -100,7 +100,7 @@ fn server(heard: Heard) -> IpAddr {
 
 #[test]
 fn another_pod_is_tried_when_one_does_not_answer() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     // One refuses, one is silence: nobody has these addresses.
     lab.node.run(|| {
         let rtnl = portolan_linux::rtnl::Rtnl::open().unwrap();
@@ -122,7 +122,7 @@ fn another_pod_is_tried_when_one_does_not_answer() {
 
 #[test]
 fn every_way_there_is_and_the_node_is_seen() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let mut proxy = start(&lab, with_pods(&["10.244.1.2"]));
     let ways = [
         ("10.244.0.2", "10.96.0.9:80", Protocol::Tcp),
@@ -154,7 +154,7 @@ fn every_way_there_is_and_the_node_is_seen() {
 
 #[test]
 fn a_client_is_kept_and_a_removed_pod_keeps_its_connections() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let mut sticky = blue();
     sticky.affinity_seconds = Some(60);
     let pods = ["10.244.0.2", "10.244.1.2", "10.244.1.3", "10.244.2.2"];
@@ -178,7 +178,7 @@ fn a_client_is_kept_and_a_removed_pod_keeps_its_connections() {
 
 #[test]
 fn the_end_of_one_direction_is_not_the_end_of_the_other() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let _proxy = start(&lab, {
         let mut slice = slice(&["10.244.0.2"]);
         slice.ports.iter_mut().for_each(|port| port.port = Some(7000));
@@ -203,7 +203,7 @@ fn the_end_of_one_direction_is_not_the_end_of_the_other() {
 
 #[test]
 fn udp_clients_follow_when_their_pod_goes_in_userspace() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let mut proxy = start(&lab, with_pods(&["10.244.0.2"]));
     let socket =
         lab.at(ip("10.244.0.3")).run(|| std::net::UdpSocket::bind("10.244.0.3:19999").unwrap());
@@ -215,7 +215,7 @@ fn udp_clients_follow_when_their_pod_goes_in_userspace() {
 
 #[test]
 fn drift_is_mended_and_removing_leaves_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::new("userspace");
     let mut proxy = start(&lab, with_pods(&["10.244.1.2"]));
     let run = |command: &str| {
         let mut shell = std::process::Command::new("sh");

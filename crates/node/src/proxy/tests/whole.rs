@@ -17,11 +17,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lab::{Heard, Lab, OUTSIDE, connect};
-use super::{ip, to};
+use super::{in_every_mode, ip, to};
 use crate::proxy::{Error, ProxyConfig, Query, explain, run};
 
-fn config() -> ProxyConfig {
+in_every_mode! {
+    from_the_api_server_to_the_packet,
+}
+
+fn config(lab: &Lab) -> ProxyConfig {
     ProxyConfig {
+        mode: lab.mode.to_owned(),
+        host: lab.host.clone(),
         node_name: "node-0".to_owned(),
         cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
         drift_period: Duration::from_millis(50),
@@ -29,9 +35,9 @@ fn config() -> ProxyConfig {
     }
 }
 
-fn start(client: &Client) -> (CancellationToken, JoinHandle<Result<(), Error>>) {
+fn start(lab: &Lab, client: &Client) -> (CancellationToken, JoinHandle<Result<(), Error>>) {
     let stop = CancellationToken::new();
-    let task = tokio::spawn(run(client.clone(), config(), stop.clone()));
+    let task = tokio::spawn(run(client.clone(), config(lab), stop.clone()));
     (stop, task)
 }
 
@@ -144,7 +150,7 @@ async fn an_address_of_a_pod_is_refused_aloud(lab: &Lab, client: &Client) {
         port: 8080,
         protocol: Protocol::Tcp,
     };
-    let explanation = explain(client, &config(), query).await.unwrap().to_string();
+    let explanation = explain(client, &config(lab), query).await.unwrap().to_string();
     assert!(explanation.contains("default/thief asks for 10.244.0.3"), "{explanation}");
     let services: Api<core::Service> = Api::namespaced(client.clone(), "default");
     services.delete("thief", &DeleteParams::default()).await.unwrap();
@@ -153,7 +159,7 @@ async fn an_address_of_a_pod_is_refused_aloud(lab: &Lab, client: &Client) {
 async fn story(lab: &Lab) {
     let api = ApiServer::start(Arc::new(MemoryStore::new()), Config::default()).await.unwrap();
     let client = Client::new(api.service(), "default");
-    let (stop, task) = start(&client);
+    let (stop, task) = start(lab, &client);
     let service: core::Service = create(
         &client,
         json!({
@@ -191,7 +197,7 @@ async fn story(lab: &Lab) {
     }
     assert_eq!(get_at("[::1]", health, "/").await.0, 200, "over IPv6 too");
     assert!(body.contains(r#""localEndpoints":1"#), "{body}");
-    assert_eq!(get(10_249, "/proxyMode").await, (200, "nftables".to_owned()));
+    assert_eq!(get(10_249, "/proxyMode").await, (200, lab.mode.to_owned()));
     assert_eq!(get(10_249, "/healthz").await.0, 200);
     assert_eq!(get(10_256, "/livez").await.0, 200);
     let (_, body) = get(10_256, "/healthz").await;
@@ -220,7 +226,7 @@ async fn story(lab: &Lab) {
         port: 30_002,
         protocol: Protocol::Tcp,
     };
-    let explanation = explain(&client, &config(), query).await.unwrap().to_string();
+    let explanation = explain(&client, &config(lab), query).await.unwrap().to_string();
     for part in
         ["default/green", "dropped", "map node_ports", "runs on another node", "holds exactly this"]
     {
@@ -241,7 +247,7 @@ async fn story(lab: &Lab) {
     task.await.unwrap().unwrap();
     assert!(served("10.244.0.3", "10.244.1.2")().await, "nobody is needed");
     slices.delete("green-1", &DeleteParams::default()).await.unwrap();
-    let (stop, task) = start(&client);
+    let (stop, task) = start(lab, &client);
     until("caught up", || async { dial("10.244.0.3", vip) == Heard::Refused }).await;
     let (mut stream, mut heard) = (stream, String::new());
     std::io::Write::write_all(&mut stream, b"still here\n").unwrap();
@@ -255,11 +261,9 @@ async fn story(lab: &Lab) {
     task.await.unwrap().unwrap();
 }
 
-#[test]
-fn from_the_api_server_to_the_packet() {
-    let lab = Lab::new();
+fn from_the_api_server_to_the_packet(lab: &Lab) {
     lab.node.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(story(&lab));
+        runtime.block_on(story(lab));
     });
 }

@@ -82,7 +82,8 @@ fn bootstrap_values(plan: &Plan) -> bootstrap::Values {
     bootstrap::Values {
         cluster_domain: plan.spec.cluster_domain.clone(),
         dns_addresses: plan.dns_addresses.clone(),
-        dns_replicas: plan.nodes.len().min(2) as u32,
+        // One on each node.
+        dns_replicas: plan.nodes.len() as u32,
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) fn allocate_cluster_ips(
     owner: &str,
 ) -> Result<(), AllocateError> {
     let held = old.map(held_addresses).unwrap_or_default();
+    // Validation refuses another address in the place of one that is held, or of none by choice.
+    let fixed = old
+        .filter(|old| needs_cluster_ip(old))
+        .map_or(0, |old| if is_headless(old) { usize::MAX } else { held.len() });
     let mut kept: Vec<IpAddr> = Vec::new();
     if needs_cluster_ip(service) && !is_headless(service) {
         let families: Vec<String> =
@@ -30,9 +34,9 @@ pub(super) fn allocate_cluster_ips(
             service.texts("spec.clusterIPs").into_iter().map(str::to_owned).collect();
         let mut addresses: Vec<String> = Vec::new();
         // Those asked for come first: a random one must not take their place.
-        for text in &asked {
+        for (i, text) in asked.iter().enumerate() {
             let Some(ip) = names::parse_ip_sloppy(text) else { continue };
-            if !held.contains(&ip) {
+            if !held.contains(&ip) && i >= fixed {
                 claim_address(claims, ip, owner).map_err(|why| {
                     invalid(FieldError::invalid(
                         "spec.clusterIPs",

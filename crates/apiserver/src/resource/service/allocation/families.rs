@@ -38,7 +38,7 @@ pub(super) fn init_families(
         };
         *service.slot("spec.ipFamilyPolicy") = policy.into();
     }
-    let errors = cluster_ips(service);
+    let errors = cluster_ips(service, old);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -139,7 +139,7 @@ fn shrink_or_refuse(service: &mut Value, old: &Value, single: bool) -> Result<()
             if now > 1 && service.at(field) == old.at(field) {
                 *service.slot(field) = json!([service.list(field)[0]]);
             }
-        } else if now == 1 && was == 2 && service.list(field)[0] == old.list(field)[0] {
+        } else if now != 0 && now < was {
             errors.push(FieldError::invalid(
                 "spec.ipFamilyPolicy",
                 service.at("spec.ipFamilyPolicy"),

@@ -2,91 +2,80 @@
 
 mod addresses;
 mod ports;
-#[cfg(test)]
-mod tests;
 mod traffic;
+mod warnings;
 
 use serde_json::Value;
 
-use super::{is_headless, kind};
+use super::{is_headless, kind, needs_health_check_port};
 use crate::resource::meta::{self, NameRule, invalid_all};
 use crate::resource::value::ValueExt;
-use crate::resource::{FieldError, names};
-use addresses::cluster_ip_changes;
+use crate::resource::{FieldError, ip, names};
 pub(in crate::resource::service) use addresses::cluster_ips;
+use addresses::{cluster_ip_changes, family_changes};
 use ports::{duplicate_ports, validate_ports};
-use traffic::{load_balancer_class, load_balancer_fields, traffic};
+use traffic::{load_balancer_class, load_balancer_class_changes, load_balancer_fields, traffic};
+pub(in crate::resource::service) use warnings::{status_warnings, warnings};
 
 /// A day in seconds: how long an affinity may last.
 const MAX_AFFINITY: i64 = 86_400;
+/// The old name of [`TOPOLOGY_MODE`].
+const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 
 pub(in crate::resource::service) fn create(service: &Value) -> Vec<FieldError> {
-    let mut errors = meta::validate(service, true, NameRule::Label1035);
-    errors.extend(spec(service));
-    errors.extend(load_balancer_class(service, None));
+    let mut errors = meta::validate(service, true, NameRule::Label);
+    errors.extend(spec(service, None));
     errors
 }
 
 pub(in crate::resource::service) fn update(service: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = meta::validate_update(service, old);
     errors.extend(cluster_ip_changes(service, old));
-    errors.extend(load_balancer_class(service, Some(old)));
-    errors.extend(spec(service));
+    errors.extend(family_changes(service, old));
+    errors.extend(load_balancer_class_changes(service, old));
+    let path = "spec.healthCheckNodePort";
+    if needs_health_check_port(service)
+        && needs_health_check_port(old)
+        && service.int(path).unwrap_or(0) != old.int(path).unwrap_or(0)
+    {
+        errors.push(FieldError::forbidden(path, "field is immutable"));
+    }
+    errors.extend(spec(service, Some(old)));
     errors
 }
 
 pub(in crate::resource::service) fn status_update(service: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = meta::validate_update(service, old);
-    let ingress = service.list("status.loadBalancer.ingress");
     let path = "status.loadBalancer.ingress";
+    let ingress = service.list(path);
     if kind(service) != "LoadBalancer" && !ingress.is_empty() {
         errors.push(FieldError::forbidden(
             path,
-            "may only be used when `spec.type` is \"LoadBalancer\"",
+            "may only be used when `spec.type` is 'LoadBalancer'",
         ));
         return errors;
     }
+    let known: Vec<&str> = old.list(path).iter().map(|entry| entry.text("ip")).collect();
     for (i, entry) in ingress.iter().enumerate() {
-        let ip = entry.text("ip");
-        if !ip.is_empty() && names::parse_ip_sloppy(ip).is_none() {
-            errors.push(FieldError::invalid_text(format!("{path}[{i}].ip"), ip, names::NOT_AN_IP));
-        }
-        let mode = entry.at("ipMode");
-        if !ip.is_empty() && mode.is_null() {
-            errors.push(FieldError::required(
-                format!("{path}[{i}].ipMode"),
-                "must be specified when `ip` is set",
-            ));
-        } else if ip.is_empty() && !mode.is_null() {
-            errors.push(FieldError::forbidden(
-                format!("{path}[{i}].ipMode"),
-                "may not be specified when `ip` is not set",
-            ));
+        let path = format!("{path}[{i}]");
+        errors.extend(meta::balancer_address(entry, &path, &known));
+        let (address, mode) = (entry.text("ip"), entry.at("ipMode"));
+        let path = format!("{path}.ipMode");
+        if !address.is_empty() && mode.is_null() {
+            errors.push(FieldError::required(path, "must be specified when `ip` is set"));
+        } else if address.is_empty() && !mode.is_null() {
+            errors.push(FieldError::forbidden(path, "may not be specified when `ip` is not set"));
         } else if !mode.is_null() && mode != "VIP" && mode != "Proxy" {
-            errors.push(FieldError::not_supported(
-                format!("{path}[{i}].ipMode"),
-                mode,
-                &["Proxy", "VIP"],
-            ));
-        }
-        let name = entry.text("hostname");
-        if !name.is_empty() {
-            let path = format!("{path}[{i}].hostname");
-            errors.extend(invalid_all(&path, name, names::dns1123_subdomain(name)));
-            if names::parse_ip(name).is_some() {
-                errors.push(FieldError::invalid_text(
-                    path,
-                    name,
-                    "must be a DNS name, not an IP address",
-                ));
-            }
+            errors.push(FieldError::not_supported(path, mode, &["Proxy", "VIP"]));
         }
     }
     errors
 }
 
-fn spec(service: &Value) -> Vec<FieldError> {
+fn spec(service: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    errors.extend(topology_annotations(service));
     let ports = service.list("spec.ports");
     if ports.is_empty() && !is_headless(service) && kind(service) != "ExternalName" {
         errors.push(FieldError::required("spec.ports", ""));
@@ -95,16 +84,15 @@ fn spec(service: &Value) -> Vec<FieldError> {
     errors.extend(validate_ports(service));
     errors.extend(meta::labels(service.fields("spec.selector"), "spec.selector"));
     errors.extend(affinity(service));
-    errors.extend(cluster_ips(service));
-    for (i, ip) in service.texts("spec.externalIPs").iter().enumerate() {
+    errors.extend(cluster_ips(service, old));
+    let known = old.map(|old| old.texts("spec.externalIPs")).unwrap_or_default();
+    for (i, address) in service.texts("spec.externalIPs").iter().enumerate() {
         let path = format!("spec.externalIPs[{i}]");
-        match names::parse_ip_sloppy(ip) {
-            None => errors.push(FieldError::invalid_text(path, ip, names::NOT_AN_IP)),
-            Some(parsed) => errors.extend(
-                names::special_ip(parsed)
-                    .into_iter()
-                    .map(|text| FieldError::invalid_text(path.as_str(), ip, text)),
-            ),
+        let malformed = ip::legacy(&path, address, &known);
+        let good = malformed.is_empty();
+        errors.extend(malformed);
+        if good {
+            errors.extend(ip::dialable(&path, address));
         }
     }
     let types = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -124,36 +112,35 @@ fn spec(service: &Value) -> Vec<FieldError> {
         }
     }
     errors.extend(duplicate_ports(ports));
-    errors.extend(load_balancer_fields(service));
+    errors.extend(load_balancer_fields(service, old));
+    errors.extend(load_balancer_class(service));
     errors.extend(traffic(service));
     errors
 }
 
+/// The annotation has two names; who uses both must say the same.
+fn topology_annotations(service: &Value) -> Option<FieldError> {
+    let annotations = &service["metadata"]["annotations"];
+    let (hints, mode) = (&annotations[TOPOLOGY_HINTS], &annotations[TOPOLOGY_MODE]);
+    (hints.is_string() && mode.is_string() && hints != mode).then(|| {
+        FieldError::invalid(
+            format!("metadata.annotations[{TOPOLOGY_MODE}]"),
+            mode,
+            format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified"),
+        )
+    })
+}
+
 fn by_type(service: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let headless = |type_name: &str| {
-        FieldError::invalid_text(
-            "spec.clusterIPs[0]",
-            "None",
-            format!("may not be set to 'None' for {type_name} services"),
-        )
-    };
     match kind(service) {
-        "LoadBalancer" => {
-            for (i, port) in service.list("spec.ports").iter().enumerate() {
-                if port.int("port") == Some(10_250) {
-                    errors.push(FieldError::invalid_number(
-                        format!("spec.ports[{i}]"),
-                        10_250,
-                        "may not expose port 10250 externally since it is used by kubelet",
-                    ));
-                }
-            }
-            if is_headless(service) {
-                errors.push(headless("LoadBalancer"));
-            }
+        name @ ("LoadBalancer" | "NodePort") if is_headless(service) => {
+            errors.push(FieldError::invalid_text(
+                "spec.clusterIPs[0]",
+                "None",
+                format!("may not be set to 'None' for {name} services"),
+            ));
         }
-        "NodePort" if is_headless(service) => errors.push(headless("NodePort")),
         "ExternalName" => {
             for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                 let value = service.at("spec").at(field);
@@ -214,41 +201,4 @@ fn affinity(service: &Value) -> Vec<FieldError> {
             &["ClientIP", "None"],
         )],
     }
-}
-
-/// Texts for the `Warning` header.
-pub(in crate::resource::service) fn warnings(service: &Value) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut warn = |yes: bool, text: &str| {
-        if yes {
-            warnings.push(text.to_owned());
-        }
-    };
-    let has_external_ips = !service.list("spec.externalIPs").is_empty();
-    let external_name = kind(service) == "ExternalName";
-    let hints = "service.kubernetes.io/topology-aware-hints";
-    warn(
-        service["metadata"]["annotations"].get(hints).is_some(),
-        "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
-    );
-    if is_headless(service) {
-        warn(
-            !service.text("spec.loadBalancerIP").is_empty(),
-            "spec.loadBalancerIP is ignored for headless services",
-        );
-        warn(has_external_ips, "spec.externalIPs is ignored for headless services");
-        warn(
-            service.text("spec.sessionAffinity") == "ClientIP",
-            "spec.SessionAffinity is ignored for headless services",
-        );
-    }
-    warn(
-        external_name && has_external_ips,
-        "spec.externalIPs is ignored when spec.type is \"ExternalName\"",
-    );
-    warn(
-        !external_name && !service.text("spec.externalName").is_empty(),
-        "spec.externalName is ignored when spec.type is not \"ExternalName\"",
-    );
-    warnings
 }

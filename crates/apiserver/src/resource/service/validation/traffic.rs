@@ -3,79 +3,75 @@
 use serde_json::{Value, json};
 
 use crate::resource::meta::invalid_all;
-use crate::resource::service::{
-    externally_accessible, kind, needs_cluster_ip, needs_health_check_port,
-};
+use crate::resource::service::{externally_accessible, kind, needs_health_check_port};
 use crate::resource::value::ValueExt;
-use crate::resource::{FieldError, names};
+use crate::resource::{FieldError, ip, names};
 
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 
-pub(super) fn load_balancer_fields(service: &Value) -> Vec<FieldError> {
+/// Kubernetes itself writes this path with a capital letter.
+const RANGES_PATH: &str = "spec.LoadBalancerSourceRanges";
+
+pub(super) fn load_balancer_fields(service: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let balancer = kind(service) == "LoadBalancer";
     let only = "may only be used when `type` is 'LoadBalancer'";
-    let ranges = service.texts("spec.loadBalancerSourceRanges");
-    let annotation = service["metadata"]["annotations"][SOURCE_RANGES].as_str();
+    let field = "spec.loadBalancerSourceRanges";
+    let ranges = service.texts(field);
+    let annotation = |service: &Value| {
+        service["metadata"]["annotations"][SOURCE_RANGES].as_str().map(str::to_owned)
+    };
     if !ranges.is_empty() {
         if !balancer {
-            errors.push(FieldError::forbidden("spec.loadBalancerSourceRanges", only));
+            errors.push(FieldError::forbidden(RANGES_PATH, only));
         }
+        // Spaces around a range are part of the API.
+        let known = old.map(|old| old.texts(field)).unwrap_or_default();
+        let known: Vec<&str> = known.into_iter().map(str::trim).collect();
         for (i, range) in ranges.iter().enumerate() {
-            if names::parse_cidr(range.trim()).is_none() {
-                errors.push(FieldError::invalid_text(
-                    format!("spec.loadBalancerSourceRanges[{i}]"),
-                    range,
-                    names::NOT_A_CIDR,
-                ));
-            }
+            errors.extend(ip::legacy_cidr(&format!("{RANGES_PATH}[{i}]"), range.trim(), &known));
         }
-    } else if let Some(text) = annotation {
+    } else if let Some(text) = annotation(service) {
         let path = format!("metadata.annotations[{SOURCE_RANGES}]");
         if !balancer {
             errors.push(FieldError::forbidden(path.as_str(), only));
         }
-        let good = text.trim().is_empty()
-            || text.split(',').all(|range| names::parse_cidr(range.trim()).is_some());
-        if !good {
-            errors.push(FieldError::invalid_text(
-                path,
-                text,
-                "must be a comma separated list of CIDRs e.g. 192.168.0.0/16,10.0.0.0/8",
-            ));
+        let unchanged = old.and_then(annotation).as_deref() == Some(&*text);
+        if !unchanged && !text.trim().is_empty() {
+            for range in text.trim().split(',') {
+                errors.extend(ip::legacy_cidr(&path, range.trim(), &[]));
+            }
         }
     }
     let field = "spec.allocateLoadBalancerNodePorts";
     if balancer && !service.has(field) {
-        errors.push(FieldError::required(field, ""));
+        errors.push(FieldError::required("allocateLoadBalancerNodePorts", ""));
     } else if !balancer && service.has(field) {
         errors.push(FieldError::forbidden(field, only));
     }
     errors
 }
 
-pub(super) fn load_balancer_class(service: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+pub(super) fn load_balancer_class(service: &Value) -> Vec<FieldError> {
     let path = "spec.loadBalancerClass";
-    let class = service.at(path);
-    if let Some(old) = old
-        && kind(old) == "LoadBalancer"
-        && kind(service) == "LoadBalancer"
-        && old.at(path) != class
-    {
-        errors.push(FieldError::invalid(path, class, "may not change once set"));
-    }
-    if let Some(name) = class.as_str() {
-        if kind(service) == "LoadBalancer" {
-            errors.extend(invalid_all(path, name, names::qualified_name(name)));
-        } else {
-            errors.push(FieldError::forbidden(
-                path,
-                "may only be used when `type` is 'LoadBalancer'",
-            ));
+    match service.at(path).as_str() {
+        None => Vec::new(),
+        Some(name) if kind(service) == "LoadBalancer" => {
+            invalid_all(path, name, names::qualified_name(name))
+        }
+        Some(_) => {
+            let only = "may only be used when `type` is 'LoadBalancer'";
+            vec![FieldError::forbidden(path, only)]
         }
     }
-    errors
+}
+
+/// The class decides who serves the Service: it stays as long as the type does.
+pub(super) fn load_balancer_class_changes(service: &Value, old: &Value) -> Option<FieldError> {
+    let path = "spec.loadBalancerClass";
+    let both = kind(service) == "LoadBalancer" && kind(old) == "LoadBalancer";
+    (both && service.at(path) != old.at(path))
+        .then(|| FieldError::invalid(path, service.at(path), "may not change once set"))
 }
 
 pub(super) fn traffic(service: &Value) -> Vec<FieldError> {
@@ -112,18 +108,20 @@ pub(super) fn traffic(service: &Value) -> Vec<FieldError> {
     }
     let path = "spec.internalTrafficPolicy";
     match service.at(path).as_str() {
-        None if needs_cluster_ip(service) => errors.push(FieldError::required(path, "")),
+        None if matches!(kind(service), "ClusterIP" | "NodePort" | "LoadBalancer") => {
+            errors.push(FieldError::required(path, ""))
+        }
         None | Some("Cluster" | "Local") => {}
         Some(_) => {
             errors.push(FieldError::not_supported(path, service.at(path), &["Cluster", "Local"]));
         }
     }
     let path = "spec.trafficDistribution";
-    let known = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+    let known = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     if let Some(value) = service.at(path).as_str()
         && !known.contains(&value)
     {
-        errors.push(FieldError::not_supported(path, service.at(path), &known));
+        errors.push(FieldError::not_supported_in_order(path, service.at(path), &known));
     }
     errors
 }

@@ -164,6 +164,7 @@ impl Datapath for Iptables {
             loopback_node_ports: self.loopback,
             session_affinity: true,
             source_ranges: true,
+            hides_hairpin: true,
         }
     }
 
@@ -182,7 +183,7 @@ impl Datapath for Iptables {
             }
         };
         self.seen = self.look();
-        Ok(Applied { writes, mended, took: start.elapsed() })
+        Ok(Applied { writes, mended, took: start.elapsed(), ..Applied::default() })
     }
 
     fn may_have_drifted(&mut self) -> bool {

@@ -163,6 +163,7 @@ impl Datapath for Nftables {
             loopback_node_ports: self.loopback,
             session_affinity: true,
             source_ranges: true,
+            hides_hairpin: true,
         }
     }
 
@@ -180,7 +181,9 @@ impl Datapath for Nftables {
             (Scope::Everything, Some(_)) => self.sync(desired).map(|writes| (writes, writes)),
         };
         match result {
-            Ok((writes, mended)) => Ok(Applied { writes, mended, took: start.elapsed() }),
+            Ok((writes, mended)) => {
+                Ok(Applied { writes, mended, took: start.elapsed(), ..Applied::default() })
+            }
             Err(error) => {
                 self.seen = None;
                 Err(error)

@@ -255,7 +255,12 @@ impl Datapath for Userspace {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { loopback_node_ports: true, session_affinity: true, source_ranges: true }
+        Capabilities {
+            loopback_node_ports: true,
+            session_affinity: true,
+            source_ranges: true,
+            hides_hairpin: true,
+        }
     }
 
     fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
@@ -266,7 +271,7 @@ impl Datapath for Userspace {
             Scope::Everything if known => writes,
             _ => 0,
         };
-        Ok(Applied { writes, mended, took: start.elapsed() })
+        Ok(Applied { writes, mended, took: start.elapsed(), ..Applied::default() })
     }
 
     fn may_have_drifted(&mut self) -> bool {

@@ -1,0 +1,139 @@
+//! What the socket half needs of the machine, and what to do where it is missing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use portolan_linux::bpf::{self, LoadError};
+use portolan_linux::netns::NetNs;
+use portolan_linux::{Failed, cgroup};
+
+use super::pins::Pins;
+use super::plane::Sizes;
+use crate::proxy::datapath::Host;
+
+/// Where the machine usually has its BPF file system.
+const USUAL: &str = "/sys/fs/bpf";
+/// Where one is mounted by us if it has none.
+const OWN: &str = "/run/portolan-bpf";
+
+/// The socket half does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum EbpfError {
+    #[error(
+        "{path} is no cgroup of version 2; mount the unified hierarchy (mount -t cgroup2 none DIRECTORY), or name the cgroup of this node's processes with --cgroup"
+    )]
+    NoCgroup { path: PathBuf },
+    #[error("no cgroup2 is mounted; mount -t cgroup2 none /sys/fs/cgroup")]
+    NoCgroups(#[source] Failed),
+    #[error(
+        "this is not the machine's first network namespace; name the cgroup of this node's processes with --cgroup, or the sockets of the whole machine would be taken for its"
+    )]
+    WhoseCgroup,
+    #[error(
+        "no BPF file system at {path}, and none can be mounted there; as root: mount -t bpf bpf {path}"
+    )]
+    NoFileSystem {
+        path: PathBuf,
+        #[source]
+        source: Failed,
+    },
+    #[error("network namespaces have no cookie here; that takes Linux 5.14")]
+    NoCookie(#[source] Failed),
+    #[error(
+        "this process may not use BPF, or this kernel lacks what the programs need; give it CAP_BPF and CAP_NET_ADMIN (or root), a kernel of 5.14 or later with CONFIG_CGROUP_BPF"
+    )]
+    Load(#[from] LoadError),
+    #[error("cannot use the kernel's BPF maps or links")]
+    Kernel(#[from] Failed),
+    #[error("cannot {action} {path}")]
+    Files {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the BPF maps are too small for what they were just made for")]
+    TooSmall,
+    #[error("cannot end UDP connections to endpoints that are gone")]
+    Sockets(#[from] portolan_linux::netlink::NetlinkError),
+}
+
+/// The inode of the machine's first network namespace, since Linux 6.17; before, process 1 is
+/// asked, which not everybody may.
+const FIRST_NETNS: u64 = 0xEFFF_FFF9;
+
+/// The cgroup whose sockets are this node's.
+pub(super) fn find_cgroup(host: &Host) -> Result<PathBuf, EbpfError> {
+    if let Some(path) = &host.cgroup {
+        let path = path.clone();
+        return if cgroup::is_cgroup2(&path) {
+            Ok(path)
+        } else {
+            Err(EbpfError::NoCgroup { path })
+        };
+    }
+    let own = NetNs::current()?.id()?;
+    let first = NetNs::of_process(1).and_then(|netns| netns.id());
+    if own != FIRST_NETNS && !first.is_ok_and(|first| first == own) {
+        return Err(EbpfError::WhoseCgroup);
+    }
+    cgroup::root().map_err(EbpfError::NoCgroups)
+}
+
+/// The directories that may hold our pins, without mounting anything.
+fn roots(host: &Host) -> Vec<PathBuf> {
+    match &host.bpf {
+        Some(path) => vec![path.clone()],
+        None => vec![USUAL.into(), OWN.into()],
+    }
+}
+
+/// A directory in a BPF file system; mounts one if there is none.
+pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
+    let roots = roots(host);
+    if let Some(found) = roots.iter().find(|path| bpf::is_bpffs(path)) {
+        return Ok(found.clone());
+    }
+    let path = roots.into_iter().last().unwrap_or_else(|| OWN.into());
+    match bpf::mount_bpffs(&path) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(EbpfError::NoFileSystem { path, source }),
+    }
+}
+
+/// Whether the kernel takes the programs; nothing stays.
+pub(super) fn probe(root: &Path, cookie: u64) -> Result<(), EbpfError> {
+    let pins = Pins::of(&root.join(format!("probe_{}", std::process::id())), cookie);
+    let small = Sizes { frontends: 1, pools: 1, slots: 1, backends: 1 };
+    let made = pins.make(small, cookie);
+    let _ = std::fs::remove_dir_all(root.join(format!("probe_{}", std::process::id())));
+    made.map(drop)
+}
+
+/// Whether nobody has pinned anything here; some kernels put two files of their own into every
+/// BPF file system.
+fn is_empty(root: &Path) -> bool {
+    let own = |name: &std::ffi::OsStr| ["maps.debug", "progs.debug"].iter().any(|own| name == *own);
+    std::fs::read_dir(root)
+        .is_ok_and(|entries| entries.flatten().all(|entry| own(&entry.file_name())))
+}
+
+/// Removes what the socket half of this network namespace put into the machine.
+pub(super) fn clear(host: &Host) -> Result<(), EbpfError> {
+    let cookie = match bpf::netns_cookie() {
+        Ok(cookie) => cookie,
+        // Then there can be nothing.
+        Err(_) => return Ok(()),
+    };
+    for root in roots(host).iter().filter(|path| bpf::is_bpffs(path)) {
+        let pins = Pins::of(root, cookie);
+        if pins.exist() {
+            pins.remove()?;
+        }
+        if root == Path::new(OWN) && is_empty(root) {
+            portolan_linux::mount::detach(root)?;
+            let _ = std::fs::remove_dir(root);
+        }
+    }
+    Ok(())
+}

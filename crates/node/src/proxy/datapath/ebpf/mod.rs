@@ -1,0 +1,199 @@
+//! Mode `ebpf`: sockets of this node are handed their backend when they dial; the nftables tables
+//! beneath serve all else. See README.md in this folder.
+
+mod host;
+mod layout;
+mod maps;
+mod numbers;
+mod observe;
+mod pins;
+mod plane;
+#[cfg(test)]
+mod reproduce;
+mod served;
+mod sockets;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use portolan_linux::bpf;
+use portolan_model::{Changes, Desired};
+
+use super::nftables::Nftables;
+use super::{Applied, ApplyError, Capabilities, Datapath, Host, Observed, Scope};
+pub use host::EbpfError;
+use maps::Maps;
+use pins::{Generation, Pins};
+use plane::Plane;
+
+/// The eBPF datapath of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Ebpf {
+    beneath: Nftables,
+    cgroup: PathBuf,
+    pins: Pins,
+    cookie: u64,
+    live: Option<Live>,
+    /// What lies in the maps; `None` before the first pass.
+    plane: Option<Plane>,
+    /// The last call went well.
+    steady: bool,
+    /// All that the plane gave up was written over in the maps, so its numbers may be used again
+    /// there. After a failure only new maps are safe.
+    sound: bool,
+}
+
+/// The generation in use, open.
+#[derive(Debug)]
+struct Live {
+    generation: Generation,
+    maps: Maps,
+}
+
+impl Live {
+    fn open(generation: Generation) -> Result<Self, EbpfError> {
+        let maps = Maps::open(&generation.path)?;
+        Ok(Self { generation, maps })
+    }
+}
+
+impl Ebpf {
+    /// Opens the datapath, after trying whether the kernel takes it; what runs is not changed.
+    pub fn open(host: &Host) -> Result<Self, ApplyError> {
+        let cgroup = host::find_cgroup(host)?;
+        let cookie = bpf::netns_cookie().map_err(EbpfError::NoCookie)?;
+        let root = host::find_file_system(host)?;
+        let pins = Pins::of(&root, cookie);
+        let live = pins.live().and_then(|generation| Live::open(generation).ok());
+        if live.is_none() {
+            host::probe(&root, cookie)?;
+        }
+        let beneath = Nftables::open()?;
+        Ok(Self { beneath, cgroup, pins, cookie, live, plane: None, steady: false, sound: true })
+    }
+
+    /// Removes the socket half alone.
+    pub fn clear(host: &Host) -> Result<(), ApplyError> {
+        Ok(host::clear(host)?)
+    }
+
+    /// Makes the socket half match in full. Returns how many entries and hooks were changed.
+    fn sync(&mut self, desired: &Desired) -> Result<usize, EbpfError> {
+        let mut plane = match (self.plane.take(), &self.live) {
+            (Some(plane), _) => plane,
+            (None, Some(live)) => live.maps.adopt(desired)?,
+            (None, None) => Plane::default(),
+        };
+        let sound = std::mem::replace(&mut self.sound, false);
+        let fits = sound && self.live.is_some() && plane.follow_all(desired).is_ok();
+        let mut fresh = None;
+        if !fits {
+            let sizes = Plane::needed(desired);
+            tracing::info!(
+                frontends = sizes.frontends,
+                pools = sizes.pools,
+                backends = sizes.backends,
+                "new BPF maps are made"
+            );
+            plane.resize(sizes).map_err(|_| EbpfError::TooSmall)?;
+            plane.follow_all(desired).map_err(|_| EbpfError::TooSmall)?;
+            fresh = Some(Live::open(self.pins.make(sizes, self.cookie)?)?);
+        }
+        let live = match fresh.as_ref().or(self.live.as_ref()) {
+            Some(live) => live,
+            None => return Err(EbpfError::TooSmall),
+        };
+        let mut writes = live.maps.mend(&plane)?;
+        writes += self.pins.attach(&live.generation, &self.cgroup)?;
+        self.pins.discard_others(&live.generation);
+        if let Some(fresh) = fresh {
+            self.live = Some(fresh);
+        }
+        self.plane = Some(plane);
+        self.sound = true;
+        Ok(writes)
+    }
+
+    /// Follows a change; goes over to larger maps when these are full.
+    fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, EbpfError> {
+        self.sound = false;
+        if let (Some(plane), Some(live)) = (&mut self.plane, &self.live)
+            && let Ok(writes) = plane.follow(desired, changes)
+        {
+            let written = live.maps.write(&writes)?;
+            self.sound = true;
+            return Ok(written);
+        }
+        self.sync(desired)
+    }
+}
+
+impl Datapath for Ebpf {
+    fn mode(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { hides_hairpin: false, ..self.beneath.capabilities() }
+    }
+
+    /// The tables beneath come first: they serve whatever the socket half does not know yet.
+    fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
+        let start = Instant::now();
+        let steady = std::mem::replace(&mut self.steady, false);
+        let beneath = self.beneath.apply(desired, scope)?;
+        let writes = match scope {
+            Scope::Changed(changes) if steady && !changes.own_addresses => {
+                self.follow(desired, changes)?
+            }
+            _ => self.sync(desired)?,
+        };
+        self.steady = true;
+        let mended = if steady && matches!(scope, Scope::Everything) { writes } else { 0 };
+        Ok(Applied {
+            writes: beneath.writes + writes,
+            mended: beneath.mended + mended,
+            took: start.elapsed(),
+            beneath: beneath.took,
+        })
+    }
+
+    fn may_have_drifted(&mut self) -> bool {
+        let (Some(plane), Some(live)) = (&self.plane, &self.live) else { return true };
+        self.beneath.may_have_drifted()
+            || !self.pins.attached(&live.generation, &self.cgroup)
+            || !live.maps.agree(plane).unwrap_or(false)
+    }
+
+    fn observe(&mut self) -> Result<Observed, ApplyError> {
+        let mut observed = self.beneath.observe()?;
+        match &self.live {
+            Some(live) => {
+                observe::add(&live.maps, self.plane.as_ref(), &mut observed)
+                    .map_err(EbpfError::from)?;
+                if !self.pins.attached(&live.generation, &self.cgroup) {
+                    observed.strays.push("some hook of the cgroup runs no program".to_owned());
+                }
+            }
+            None => observed.strays.push("no BPF program is attached".to_owned()),
+        }
+        Ok(observed)
+    }
+
+    fn end_stale(
+        &mut self,
+        is_stale: &mut dyn FnMut(SocketAddr, SocketAddr) -> bool,
+    ) -> Result<usize, ApplyError> {
+        let Some(live) = &self.live else { return Ok(0) };
+        Ok(sockets::end_stale(&live.maps.connected, &self.cgroup, is_stale)?)
+    }
+
+    fn remove(&mut self) -> Result<(), ApplyError> {
+        self.live = None;
+        self.plane = None;
+        self.steady = false;
+        self.pins.remove()?;
+        self.beneath.remove()
+    }
+}

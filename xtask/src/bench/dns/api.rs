@@ -1,0 +1,234 @@
+//! As much of a Kubernetes API server as a DNS server watches: objects made up on the fly, in
+//! pages, and one Service whose endpoint changes. Plain HTTP with a thread for each connection.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// How large a cluster is.
+#[derive(Clone, Copy)]
+pub(super) struct Objects {
+    pub(super) services: usize,
+    /// Of each Service.
+    pub(super) endpoints: usize,
+}
+
+const NAMESPACES: usize = 100;
+/// The set that one question asks for in full.
+const CROWD: usize = 100;
+
+pub(super) struct Api {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    objects: Objects,
+    revision: AtomicU64,
+    /// Open watches with the resource of each.
+    watches: Mutex<Vec<(String, TcpStream)>>,
+    /// The address of the endpoint that changes.
+    one: Mutex<[u8; 4]>,
+}
+
+impl Api {
+    pub(super) fn start(objects: Objects) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            objects,
+            revision: AtomicU64::new(1),
+            watches: Mutex::default(),
+            one: Mutex::new([10, 98, 0, 1]),
+        });
+        let api = Self { address, shared: shared.clone() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                std::thread::spawn(move || {
+                    let _ = shared.serve(stream);
+                });
+            }
+        });
+        Ok(api)
+    }
+
+    /// A question that only the last Service of the list answers.
+    pub(super) fn last_service(&self) -> String {
+        let last = self.shared.objects.services - 1;
+        format!("s{last}.ns{}.svc.cluster.local A", last % NAMESPACES)
+    }
+
+    /// Gives the Service `one` another endpoint and tells the watches.
+    pub(super) fn change_one(&self, address: [u8; 4]) {
+        if let Ok(mut one) = self.shared.one.lock() {
+            *one = address;
+        }
+        let revision = self.shared.revision.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut object = self.shared.slice(self.shared.objects.services + 1);
+        object["apiVersion"] = json!("discovery.k8s.io/v1");
+        object["kind"] = json!("EndpointSlice");
+        object["metadata"]["resourceVersion"] = json!(revision.to_string());
+        let event = json!({"type": "MODIFIED", "object": object}).to_string() + "\n";
+        self.tell("endpointslices", &event);
+    }
+
+    /// Makes everybody list anew: their place in the history is gone.
+    pub(super) fn relist(&self) {
+        let gone = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1",
+            "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"}});
+        self.tell("", &(gone.to_string() + "\n"));
+        if let Ok(mut watches) = self.shared.watches.lock() {
+            for (_, stream) in watches.drain(..) {
+                let _ = (&stream).write_all(b"0\r\n\r\n");
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+
+    fn tell(&self, resource: &str, event: &str) {
+        let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+        if let Ok(mut watches) = self.shared.watches.lock() {
+            watches.retain(|(of, stream)| {
+                let concerned = resource.is_empty() || of == resource;
+                !concerned || (&*stream).write_all(chunk.as_bytes()).is_ok()
+            });
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        loop {
+            let Some(request) = lines.next().transpose()? else { return Ok(()) };
+            for header in lines.by_ref() {
+                if header?.is_empty() {
+                    break;
+                }
+            }
+            let target = request.split(' ').nth(1).unwrap_or_default();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let parameter = |name: &str| {
+                query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+            };
+            let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
+            if matches!(parameter("watch"), Some("true" | "1")) {
+                // Streamed lists are an offer that a server may turn down.
+                if parameter("sendInitialEvents").is_some() {
+                    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                        "code": 422, "reason": "Invalid", "message": "no streamed lists"});
+                    respond(&stream, "422 Unprocessable Entity", &status.to_string())?;
+                    continue;
+                }
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+                            Transfer-Encoding: chunked\r\n\r\n";
+                (&stream).write_all(head.as_bytes())?;
+                if let Ok(mut watches) = self.watches.lock() {
+                    watches.push((resource, stream.try_clone()?));
+                }
+                // The connection is the watch's from now on.
+                lines.for_each(drop);
+                return Ok(());
+            }
+            let number = |name: &str| parameter(name).and_then(|text| text.parse().ok());
+            let limit = number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+            respond(
+                &stream,
+                "200 OK",
+                &self.list(&resource, number("continue").unwrap_or(0), limit),
+            )?;
+        }
+    }
+
+    fn list(&self, resource: &str, from: usize, limit: usize) -> String {
+        let with_extra = self.objects.services + 2;
+        let (kind, version, total) = match resource {
+            "services" => ("ServiceList", "v1", with_extra),
+            "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1", with_extra),
+            "namespaces" => ("NamespaceList", "v1", NAMESPACES),
+            _ => ("List", "v1", 0),
+        };
+        let until = total.min(from.saturating_add(limit));
+        let items: Vec<Value> = (from..until)
+            .map(|n| match resource {
+                "services" => self.service(n),
+                "endpointslices" => self.slice(n),
+                _ => json!({"metadata": {"name": format!("ns{n}")}}),
+            })
+            .collect();
+        let next = if until < total { until.to_string() } else { String::new() };
+        let revision = self.revision.load(Ordering::SeqCst).to_string();
+        json!({"kind": kind, "apiVersion": version, "items": items,
+            "metadata": {"resourceVersion": revision, "continue": next}})
+        .to_string()
+    }
+
+    /// The last two are headless: `crowd` and `one`.
+    fn name(&self, n: usize) -> (String, String) {
+        match n.checked_sub(self.objects.services) {
+            None => (format!("s{n}"), format!("ns{}", n % NAMESPACES)),
+            Some(0) => ("crowd".into(), "ns0".into()),
+            Some(_) => ("one".into(), "ns0".into()),
+        }
+    }
+
+    fn service(&self, n: usize) -> Value {
+        let (name, namespace) = self.name(n);
+        let ip = match n < self.objects.services {
+            true => format!("10.96.{}.{}", n / 250, n % 250 + 1),
+            false => "None".into(),
+        };
+        json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("u{n}"),
+                "resourceVersion": "1", "labels": {"app": name}},
+            "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": "ClusterIP",
+                "selector": {"app": name},
+                "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}})
+    }
+
+    fn slice(&self, n: usize) -> Value {
+        let (service, namespace) = self.name(n);
+        let per = self.objects.endpoints;
+        let endpoint = |address: String, pod: String| {
+            json!({"addresses": [address], "nodeName": "node-1",
+                "conditions": {"ready": true, "serving": true, "terminating": false},
+                "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace}})
+        };
+        let numbered = |number: usize| {
+            let (a, b) = (100 + number / 62_500, number / 250 % 250);
+            format!("10.{a}.{b}.{}", number % 250 + 1)
+        };
+        let endpoints: Vec<Value> = match n.checked_sub(self.objects.services) {
+            None => {
+                (0..per).map(|e| endpoint(numbered(n * per + e), format!("s{n}-{e}"))).collect()
+            }
+            Some(0) => {
+                let first = self.objects.services * per;
+                (0..CROWD).map(|e| endpoint(numbered(first + e), format!("crowd-{e}"))).collect()
+            }
+            Some(_) => {
+                let [a, b, c, d] = self.one.lock().map(|one| *one).unwrap_or_default();
+                vec![endpoint(format!("{a}.{b}.{c}.{d}"), "one-0".into())]
+            }
+        };
+        json!({"metadata": {"name": format!("{service}-x"), "namespace": namespace,
+                "uid": format!("e{n}"), "resourceVersion": "1",
+                "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "endpoints": endpoints,
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]})
+    }
+}
+
+fn respond(mut stream: &TcpStream, status: &str, body: &str) -> Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    Ok(stream.write_all(body.as_bytes())?)
+}
