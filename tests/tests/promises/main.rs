@@ -3,6 +3,7 @@
 
 mod api_proxy;
 mod endpoints;
+mod modes;
 mod names;
 mod objects;
 mod packets;

@@ -10,7 +10,7 @@ mod skeleton;
 
 pub use batch::{Batch, Data};
 pub use dump::{Element, Elements, Reader};
-pub use skeleton::{NftError, delete_table, run_nft};
+pub use skeleton::{NftError, delete_table, delete_table_if_unused, run_nft};
 
 /// An address family of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

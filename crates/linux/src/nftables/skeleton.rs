@@ -45,3 +45,50 @@ pub fn delete_table(family: TableFamily, table: &str) -> Result<(), NftError> {
     let family = family.keyword();
     run_nft(&format!("table {family} {table}\ndelete table {family} {table}\n"))
 }
+
+/// Removes a table in which nothing is left but the kernel's own chains, accepting everything, as
+/// iptables leaves behind. Without `nft`, it stays: it does nothing.
+pub fn delete_table_if_unused(family: TableFamily, table: &str) {
+    let listed = Command::new("nft").args(["list", "table", family.keyword(), table]).output();
+    let Ok(listed) = listed else { return };
+    let text = String::from_utf8_lossy(&listed.stdout);
+    if listed.status.success() && is_unused(&text) {
+        let _ = run_nft(&format!("delete table {} {table}\n", family.keyword()));
+    }
+}
+
+fn is_unused(listed: &str) -> bool {
+    let mut lines = listed.lines().map(str::trim).filter(|line| !line.is_empty());
+    let plain = |line: &str| {
+        line == "}"
+            || (line.starts_with("chain ") && line.ends_with('{'))
+            || (line.starts_with("type ")
+                && line.contains(" hook ")
+                && line.ends_with("policy accept;"))
+    };
+    let head = |line: &str| line.starts_with("table ") || line.starts_with('#');
+    // A chain without a hook is somebody's, if only for later.
+    listed.matches("chain ").count() == listed.matches(" hook ").count()
+        && lines.all(|line| plain(line) || head(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_nothing_is_unused() {
+        let chain =
+            "\tchain INPUT {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n";
+        let table = |inside: &str| format!("table ip filter {{\n{inside}}}\n");
+        assert!(is_unused(&table("")) && is_unused(&table(chain)));
+        for used in [
+            chain.replace("accept", "drop"),
+            chain.replace("accept;", "accept;\n\t\tcounter accept"),
+            "\tchain mine {\n\t}\n".to_owned(),
+            "\tset s {\n\t\ttype ipv4_addr\n\t}\n".to_owned(),
+        ] {
+            assert!(!is_unused(&table(&used)), "{used}");
+        }
+    }
+}

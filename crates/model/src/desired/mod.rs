@@ -281,6 +281,16 @@ impl Desired {
         self.shares.get(service).map_or(&[], |share| &*share.frontends)
     }
 
+    /// The pools that a Service asks for, whether or not a frontend leads there.
+    pub fn pools_of(&self, service: &ObjectName) -> &[PoolKey] {
+        self.shares.get(service).map_or(&[], |share| &*share.pools)
+    }
+
+    /// The names of all Services that contribute something.
+    pub fn services(&self) -> impl Iterator<Item = &ObjectName> {
+        self.shares.keys()
+    }
+
     /// All pools, in no particular order.
     pub fn pools(&self) -> impl ExactSizeIterator<Item = (&PoolKey, &Pool)> {
         self.pools.iter()

@@ -143,7 +143,7 @@ mod tests {
             result.expect_err(line).to_string()
         };
         let text = message("portolan lab up --proxy-mode ipvs");
-        assert!(text.contains("--proxy-mode") && text.contains("nftables or auto"), "{text}");
+        assert!(text.contains("--proxy-mode") && text.contains("userspace or auto"), "{text}");
         let text = message("portolan lab up --service-node-port-range 9-3");
         assert!(text.contains("--service-node-port-range") && text.contains("is empty"), "{text}");
     }

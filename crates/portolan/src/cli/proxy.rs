@@ -24,7 +24,7 @@ pub struct Args {
     /// This node's name. [default: the host name]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// How Services' packets are carried: ebpf, nftables, or auto for the best there is. [default: auto]
+    /// How Services' packets are carried: ebpf, nftables, iptables, userspace, or auto for the best there is. [default: auto]
     #[arg(long, value_name = "MODE")]
     proxy_mode: Option<ProxyMode>,
     /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
@@ -164,14 +164,18 @@ fn address(
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    crate::lab::requirements::root("proxy")?;
     if args.cleanup {
+        crate::lab::requirements::root("proxy")?;
         return Ok(portolan_node::proxy::cleanup(&args.host.host()?)?);
     }
     let file = args.config.as_deref().map(kube_proxy::read).transpose()?.unwrap_or_default();
     let part = args.host.host()?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let settings = join(args, file, &host)?;
+    // Relays serve node ports without any privilege, and say what they cannot do.
+    if settings.mode != ProxyMode::Userspace {
+        crate::lab::requirements::root("proxy")?;
+    }
     runtime::small()?.block_on(async {
         let stop = runtime::stop_on_signal()?;
         let client = kubeconfig::client_or_in_cluster(settings.kubeconfig.as_deref()).await?;
@@ -208,14 +212,14 @@ mod tests {
     #[test]
     fn flags_go_before_the_file() {
         let mut file = KubeProxyConfiguration::default();
-        file.mode = Some("iptables".to_owned());
+        file.mode = Some("ipvs".to_owned());
         file.cluster_cidr = Some("10.1.0.0/16".to_owned());
         let args = Args { proxy_mode: Some(ProxyMode::Nftables), ..Args::default() };
         let settings = join(args, file.clone(), "n").expect("the flag decides");
         assert_eq!(settings.mode, ProxyMode::Nftables);
         assert_eq!(settings.cluster_cidrs[0].to_string(), "10.1.0.0/16");
-        let error = join(Args::default(), file, "n").expect_err("iptables is to come");
-        assert!(format!("{error:#}").contains("iptables"), "{error:#}");
+        let error = join(Args::default(), file, "n").expect_err("ipvs is to come");
+        assert!(format!("{error:#}").contains("ipvs"), "{error:#}");
     }
 
     #[test]

@@ -14,14 +14,18 @@ pub enum ProxyMode {
     Auto,
     Ebpf,
     Nftables,
+    Iptables,
+    Userspace,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyModeError {
-    #[error("mode {0} has no datapath in this version yet; use ebpf, nftables or auto")]
+    #[error(
+        "mode {0} has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
+    )]
     NotYet(String),
     #[error(
-        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which ebpf, nftables and auto work in this version"
+        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which ebpf, nftables, iptables, userspace and auto work in this version"
     )]
     Unknown(String),
 }
@@ -35,7 +39,9 @@ impl FromStr for ProxyMode {
             "" | "auto" => Ok(ProxyMode::Auto),
             "ebpf" => Ok(ProxyMode::Ebpf),
             "nftables" => Ok(ProxyMode::Nftables),
-            "iptables" | "ipvs" | "userspace" => Err(ProxyModeError::NotYet(text.to_owned())),
+            "iptables" => Ok(ProxyMode::Iptables),
+            "userspace" => Ok(ProxyMode::Userspace),
+            "ipvs" => Err(ProxyModeError::NotYet(text.to_owned())),
             other => Err(ProxyModeError::Unknown(other.to_owned())),
         }
     }
@@ -47,6 +53,8 @@ impl fmt::Display for ProxyMode {
             ProxyMode::Auto => "auto",
             ProxyMode::Ebpf => "ebpf",
             ProxyMode::Nftables => "nftables",
+            ProxyMode::Iptables => "iptables",
+            ProxyMode::Userspace => "userspace",
         })
     }
 }
@@ -60,10 +68,12 @@ mod tests {
         assert_eq!("auto".parse(), Ok(ProxyMode::Auto));
         assert_eq!("ebpf".parse(), Ok(ProxyMode::Ebpf));
         assert_eq!("nftables".parse(), Ok(ProxyMode::Nftables));
+        assert_eq!("iptables".parse(), Ok(ProxyMode::Iptables));
+        assert_eq!("userspace".parse(), Ok(ProxyMode::Userspace));
         let error = "ipvs".parse::<ProxyMode>().expect_err("ipvs");
         assert_eq!(
             error.to_string(),
-            "mode ipvs has no datapath in this version yet; use ebpf, nftables or auto"
+            "mode ipvs has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
         );
         assert!("nft".parse::<ProxyMode>().expect_err("nft").to_string().contains("no mode"));
     }

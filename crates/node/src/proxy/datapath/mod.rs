@@ -4,8 +4,10 @@
 //! the metrics' labels come from that table.
 
 pub mod ebpf;
+pub mod iptables;
 pub mod nftables;
 mod observed;
+pub mod userspace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +45,12 @@ pub enum ApplyError {
     Rules(#[from] portolan_linux::nftables::NftError),
     #[error("cannot write to the kernel's tables")]
     Netlink(#[from] portolan_linux::netlink::NetlinkError),
+    #[error(transparent)]
+    Iptables(#[from] portolan_linux::iptables::RestoreError),
+    #[error("cannot start the threads that relay")]
+    Relays(#[source] std::io::Error),
+    #[error("cannot use this network namespace")]
+    Namespace(#[from] portolan_linux::Failed),
     #[error("too many different numbers of endpoints: {0} does not fit any more")]
     TooManySizes(u32),
     #[error("too many Services for one node: no pool number is left")]
@@ -154,7 +162,10 @@ pub const MODES: [ModeRow; 5] = [
         summary: "kube-proxy's classic chains",
         automatic: false,
         beneath: &[],
-        with: None,
+        with: Some((
+            |_| Ok(Box::new(iptables::Iptables::open()?)),
+            |_| iptables::Iptables::clear(),
+        )),
     },
     ModeRow {
         name: "ipvs",
@@ -168,7 +179,10 @@ pub const MODES: [ModeRow; 5] = [
         summary: "relaying in the program itself",
         automatic: false,
         beneath: &[],
-        with: None,
+        with: Some((
+            |_| Ok(Box::new(userspace::Userspace::open()?)),
+            |_| userspace::Userspace::clear(),
+        )),
     },
 ];
 
@@ -177,7 +191,9 @@ pub const MODES: [ModeRow; 5] = [
 pub enum ModeError {
     #[error("there is no proxy mode {0:?}; modes: auto, {list}", list = MODES.map(|mode| mode.name).join(", "))]
     Unknown(String),
-    #[error("proxy mode {0:?} is not part of this version; use ebpf, nftables or auto")]
+    #[error(
+        "proxy mode {0:?} is not part of this version; use ebpf, nftables, iptables, userspace or auto"
+    )]
     Absent(String),
     #[error("proxy mode {mode:?} does not work on this host")]
     Open {

@@ -114,8 +114,14 @@ fn unreached(desired: &Desired) -> usize {
 
 impl ObservedFrontend {
     fn same(&self, other: &Self) -> bool {
-        let place = String::new();
-        Self { place: place.clone(), ..self.clone() } == Self { place, ..other.clone() }
+        let balances = |action: &ObservedAction| matches!(action, ObservedAction::Balance { .. });
+        // Where nobody is reached, nobody is masqueraded.
+        let plain = |it: &Self| Self {
+            place: String::new(),
+            masquerade_pods: it.masquerade_pods && (balances(&it.inside) || balances(&it.outside)),
+            ..it.clone()
+        };
+        plain(self) == plain(other)
     }
 }
 

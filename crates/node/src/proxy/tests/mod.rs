@@ -1,10 +1,12 @@
 //! Real packets in network namespaces, against the model's oracle.
 
 mod affinity;
+mod classic;
 mod connections;
 mod lab;
 mod life;
 mod random;
+mod relays;
 mod routes;
 mod socket;
 mod whole;
@@ -37,7 +39,8 @@ use in_every_mode;
 #[test]
 fn every_mode_is_tested() {
     let built: Vec<_> = MODES.iter().filter(|row| row.with.is_some()).map(|row| row.name).collect();
-    assert_eq!(built, ["ebpf", "nftables"], "the modes of in_every_mode!");
+    // The last two have stories of their own, in `classic` and `relays`.
+    assert_eq!(built, ["ebpf", "nftables", "iptables", "userspace"], "the modes of in_every_mode!");
 }
 
 fn view() -> NodeView {
@@ -64,7 +67,15 @@ struct Proxy<'l> {
 
 impl<'l> Proxy<'l> {
     fn start_with(lab: &'l Lab, view: NodeView, events: impl IntoIterator<Item = Event>) -> Self {
-        let datapath = lab.open();
+        Self::start_on(lab, lab.open(), view, events)
+    }
+
+    fn start_on(
+        lab: &'l Lab,
+        datapath: Box<dyn Datapath>,
+        view: NodeView,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Self {
         let mut snapshot = Snapshot::default();
         snapshot.set_service_ranges(Universe::service_ranges());
         let mut proxy = Self {

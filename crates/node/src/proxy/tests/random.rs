@@ -56,7 +56,7 @@ fn after_every_event_the_kernel_is_what_the_oracle_says(lab: &Lab) {
 }
 
 /// Sends a packet to some of the frontends; returns how many were compared.
-fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, context: &str) -> usize {
+pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, context: &str) -> usize {
     let mut frontends: Vec<_> = proxy.desired.frontends().map(|(key, _)| *key).collect();
     // There is no SCTP socket to dial with in every kernel.
     frontends.retain(|key| key.protocol != Protocol::Sctp);

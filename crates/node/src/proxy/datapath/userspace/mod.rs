@@ -1,0 +1,338 @@
+//! Mode `userspace`: see README.md in this folder for what it can and cannot do.
+
+mod choice;
+mod plan;
+mod tcp;
+mod udp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use portolan_linux::netns::NetNs;
+use portolan_linux::rtnl::Rtnl;
+use portolan_model::Desired;
+use portolan_model::object::Protocol;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::{
+    Applied, ApplyError, Capabilities, Datapath, Observed, ObservedAction, ObservedFrontend, Scope,
+};
+use choice::Shared;
+use plan::{Door, Entry, Plan, Way};
+
+/// The protocol number of our routes, to know them again; rtnetlink leaves those from 5 up to
+/// whoever takes them, and `/etc/iproute2/rt_protos` names none like this.
+const ROUTES: u8 = 0x6b;
+
+/// The userspace datapath of the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Userspace {
+    namespace: NetNs,
+    /// Its threads are born in the namespace. `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
+    doors: BTreeMap<Door, Listening>,
+    plan: Plan,
+    own: BTreeSet<IpAddr>,
+    /// Doors that could not be opened, which is told once.
+    shut: BTreeSet<Door>,
+    applied: bool,
+}
+
+/// A socket that is served.
+#[derive(Debug)]
+struct Listening {
+    protocol: Protocol,
+    entry: Arc<ArcSwap<Entry>>,
+    /// The same socket once more, to end it at once.
+    socket: Socket,
+    task: AbortHandle,
+    gone: Receiver<()>,
+}
+
+/// Closes its channel once everything before it is dropped.
+struct Served<T> {
+    inner: T,
+    _done: Sender<()>,
+}
+
+impl Userspace {
+    /// Opens the datapath; nothing is changed yet.
+    pub fn open() -> Result<Self, ApplyError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("relay")
+            .enable_all()
+            .build()
+            .map_err(ApplyError::Relays)?;
+        Ok(Self {
+            namespace: NetNs::current()?,
+            runtime: Some(runtime),
+            shared: Arc::new(Shared::default()),
+            room: Arc::new(Semaphore::new(tcp::CONNECTIONS)),
+            doors: BTreeMap::new(),
+            plan: Plan::default(),
+            own: BTreeSet::new(),
+            shut: BTreeSet::new(),
+            applied: false,
+        })
+    }
+
+    /// The node's own addresses, without those of Services.
+    fn own(&self) -> Result<BTreeSet<IpAddr>, ApplyError> {
+        let all = self.namespace.rtnl()?.addresses()?;
+        Ok(all.into_iter().map(|(_, net)| net.addr()).collect())
+    }
+
+    fn routes(&self) -> Result<BTreeSet<IpAddr>, ApplyError> {
+        Ok(self.namespace.rtnl()?.locals(ROUTES)?.into_iter().collect())
+    }
+
+    /// Has the Services' addresses delivered here. Returns how many routes changed.
+    fn deliver(&self, wanted: &BTreeSet<IpAddr>) -> Result<usize, ApplyError> {
+        let (rtnl, held) = (self.namespace.rtnl()?, self.routes()?);
+        let mut changed = 0;
+        for ip in held.difference(wanted) {
+            rtnl.delete_local(*ip, ROUTES)?;
+            changed += 1;
+        }
+        for (index, ip) in wanted.difference(&held).enumerate() {
+            match rtnl.add_local(*ip, ROUTES) {
+                Ok(()) => changed += 1,
+                Err(error) if index == 0 && is_forbidden(&error) => {
+                    if !self.applied {
+                        tracing::warn!(
+                            addresses = wanted.len().saturating_sub(held.len()),
+                            "no right to have Services' addresses delivered to this node (CAP_NET_ADMIN): only node ports answer, and addresses that somebody routes here (ip route add local ADDRESS dev lo)",
+                        );
+                    }
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(changed)
+    }
+
+    fn bring(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
+        let own = self.own()?;
+        let plan = plan::plan(desired, &own);
+        let delivered = own.iter().chain(&plan.addresses).copied().collect();
+        self.shared.view(&desired.view, delivered);
+        self.shared.forget(&plan.entries.values().map(|entry| entry.port.clone()).collect());
+        let mut writes = 0;
+        let gone: Vec<Door> =
+            self.doors.keys().filter(|door| !plan.doors.contains_key(*door)).copied().collect();
+        for door in gone {
+            if let Some(listening) = self.doors.remove(&door) {
+                listening.end();
+                writes += 1;
+            }
+        }
+        writes += self.deliver(&plan.addresses)?;
+        self.shut.retain(|door| plan.doors.contains_key(door));
+        for (door, entry) in &plan.doors {
+            if let Some(listening) = self.doors.get(door) {
+                if **listening.entry.load() != **entry {
+                    listening.entry.store(entry.clone());
+                    writes += 1;
+                }
+                continue;
+            }
+            match self.listen(*door, entry.clone()) {
+                Ok(listening) => {
+                    self.doors.insert(*door, listening);
+                    self.shut.remove(door);
+                    writes += 1;
+                }
+                Err(error) => {
+                    if self.shut.insert(*door) {
+                        tracing::warn!(service = %entry.port, address = %door.1, %error, "cannot listen; somebody else may");
+                    }
+                }
+            }
+        }
+        let sctp = plan.entries.values().filter(|entry| entry.key.protocol == Protocol::Sctp);
+        let sctp = sctp.count();
+        if sctp > 0 && !self.applied {
+            tracing::warn!(frontends = sctp, "SCTP is not relayed in mode userspace");
+        }
+        (self.plan, self.own) = (plan, own);
+        Ok(writes)
+    }
+
+    fn listen(&self, door: Door, entry: Arc<Entry>) -> io::Result<Listening> {
+        let socket = self.namespace.run(|| bind(door)).map_err(io::Error::from)??;
+        let Some(runtime) = &self.runtime else { return Err(io::ErrorKind::Other.into()) };
+        let _inside = runtime.enter();
+        let entry = Arc::new(ArcSwap::new(entry));
+        let (done, gone) = channel();
+        let (cell, shared, copy) = (entry.clone(), self.shared.clone(), socket.try_clone()?);
+        let task = if door.0 == Protocol::Udp {
+            let inner = Arc::new(UdpSocket::from_std(copy.into())?);
+            let served = Served { inner, _done: done };
+            // Answers hold it by a weak reference: the task's own is the last.
+            runtime.spawn(async move {
+                udp::serve(served.inner.clone(), cell, shared).await;
+                drop(served);
+            })
+        } else {
+            let inner = TcpListener::from_std(copy.into())?;
+            let room = self.room.clone();
+            runtime.spawn(async move {
+                let Served { inner, _done } = Served { inner, _done: done };
+                tcp::serve(inner, cell, shared, room).await;
+            })
+        };
+        Ok(Listening { protocol: door.0, entry, socket, task: task.abort_handle(), gone })
+    }
+
+    /// Removes what this mode put into the network namespace of the calling thread.
+    pub fn clear() -> Result<(), ApplyError> {
+        let rtnl = Rtnl::open()?;
+        Ok(rtnl.locals(ROUTES)?.into_iter().try_for_each(|ip| rtnl.delete_local(ip, ROUTES))?)
+    }
+}
+
+fn is_forbidden(error: &portolan_linux::Failed) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Opens a socket at an address that may yet become this node's.
+fn bind((protocol, address): Door) -> io::Result<Socket> {
+    let kind = if protocol == Protocol::Udp { Type::DGRAM } else { Type::STREAM };
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
+    if protocol != Protocol::Udp {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    if protocol != Protocol::Udp {
+        socket.listen(1024)?;
+    }
+    Ok(socket)
+}
+
+impl Listening {
+    /// Nobody is let in any more once this returns; connections go on.
+    fn end(self) {
+        // A listening socket stops at once, even while its task still waits. For UDP this would be
+        // the end of a stream: a socket that is always ready, with nothing to say.
+        if self.protocol != Protocol::Udp {
+            let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        }
+        self.task.abort();
+        drop(self.socket);
+        let _ = self.gone.recv_timeout(Duration::from_secs(1));
+    }
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.doors).into_values().for_each(Listening::end);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Datapath for Userspace {
+    fn mode(&self) -> &'static str {
+        "userspace"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            loopback_node_ports: true,
+            session_affinity: true,
+            source_ranges: true,
+            hides_hairpin: true,
+        }
+    }
+
+    fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
+        let start = Instant::now();
+        let writes = self.bring(desired)?;
+        let known = std::mem::replace(&mut self.applied, true);
+        let mended = match scope {
+            Scope::Everything if known => writes,
+            _ => 0,
+        };
+        Ok(Applied { writes, mended, took: start.elapsed(), ..Applied::default() })
+    }
+
+    fn may_have_drifted(&mut self) -> bool {
+        let same = |is: Result<BTreeSet<IpAddr>, ApplyError>, should: &BTreeSet<IpAddr>| {
+            is.is_ok_and(|is| is == *should)
+        };
+        let routed = same(self.routes(), &self.plan.addresses);
+        !self.applied || !routed || !self.shut.is_empty() || !same(self.own(), &self.own)
+    }
+
+    fn observe(&mut self) -> Result<Observed, ApplyError> {
+        let routes = self.routes()?;
+        let mut observed = Observed::default();
+        for (key, entry) in &self.plan.entries {
+            let doors: Vec<&Door> = self
+                .plan
+                .doors
+                .iter()
+                .filter(|(_, it)| it.key == entry.key)
+                .map(|(door, _)| door)
+                .collect();
+            let shut = doors.iter().find(|door| !self.doors.contains_key(**door));
+            let action = |way: &Way| match (way, shut) {
+                (Way::Balance { .. }, Some((_, at))) => {
+                    ObservedAction::Broken(format!("nobody listens on {at}"))
+                }
+                (Way::Balance { .. }, None)
+                    if doors.is_empty() && key.protocol == Protocol::Sctp =>
+                {
+                    ObservedAction::Broken("SCTP is not relayed".to_owned())
+                }
+                (Way::Balance { backends, affinity_seconds }, None) => ObservedAction::Balance {
+                    backends: backends.iter().copied().collect(),
+                    affinity_seconds: *affinity_seconds,
+                },
+                (Way::Reject, _) => ObservedAction::Reject,
+                (Way::Drop, _) => ObservedAction::Drop,
+            };
+            let at: Vec<String> = doors.iter().map(|(_, at)| at.to_string()).collect();
+            let frontend = ObservedFrontend {
+                inside: action(&entry.inside),
+                outside: action(&entry.outside),
+                masquerade_pods: entry.masquerade_pods,
+                sources: entry.sources.as_ref().map(|nets| nets.iter().copied().collect()),
+                place: format!("listening on {}", at.join(", ")),
+            };
+            observed.frontends.insert(*key, frontend);
+        }
+        for ip in self.plan.addresses.difference(&routes) {
+            observed.strays.push(format!("{ip} is not delivered to this node"));
+        }
+        for ip in routes.difference(&self.plan.addresses) {
+            observed.strays.push(format!("{ip} is delivered to this node"));
+        }
+        Ok(observed)
+    }
+
+    fn remove(&mut self) -> Result<(), ApplyError> {
+        std::mem::take(&mut self.doors).into_values().for_each(Listening::end);
+        self.plan = Plan::default();
+        self.applied = false;
+        self.namespace.run(Self::clear)?
+    }
+}
