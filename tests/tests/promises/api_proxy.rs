@@ -47,7 +47,8 @@ impl Drop for KubectlProxy {
 fn promise_14_kubectl_proxy_reaches_services() {
     let Some(lab) = Lab::shared() else { return };
     let namespace = lab.namespace("p14");
-    let ports = "[{name: http, port: 80, targetPort: http}, {name: spare, port: 8081, targetPort: 9}]";
+    let ports =
+        "[{name: http, port: 80, targetPort: http}, {name: spare, port: 8081, targetPort: 9}]";
     let web = service("web", &format!("selector: {{app: web}}, ports: {ports}"));
     let one = service("one", "selector: {app: web}, ports: [{port: 80, targetPort: 8080}]");
     let none = service("none", "selector: {app: nobody}, ports: [{port: 80}]");

@@ -16,13 +16,19 @@ use super::plan::{Entry, Way, who};
 /// So many clients are remembered; then those whose time is over are forgotten, or else all.
 const CLIENTS: usize = 65_536;
 
+/// A client of a Service's port.
+type Client = (Arc<PortName>, IpAddr);
+
+/// Who answered it last, and when.
+type Kept = (SocketAddr, Instant);
+
 /// What all relays share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) view: ArcSwap<NodeView>,
     /// Every address that is delivered to this node.
     pub(super) own: ArcSwap<BTreeSet<IpAddr>>,
-    kept: Mutex<HashMap<(Arc<PortName>, IpAddr), (SocketAddr, Instant)>>,
+    kept: Mutex<HashMap<Client, Kept>>,
 }
 
 /// Where a client's connection may go.
