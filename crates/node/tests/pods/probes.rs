@@ -6,9 +6,21 @@ use serde_json::json;
 
 use super::lab::{Lab, condition, container, ip};
 
+/// A pod without a readiness probe is ready before its server listens.
+async fn connect(to: std::net::IpAddr) -> tokio::net::TcpStream {
+    let start = Instant::now();
+    loop {
+        match tokio::net::TcpStream::connect((to, 8080)).await {
+            Ok(stream) => return stream,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{to}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn tell(to: std::net::IpAddr, path: &str) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect((to, 8080)).await.expect("connected");
+    let mut stream = connect(to).await;
     stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).await.expect("sent");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
