@@ -217,7 +217,7 @@ fn files_are_of_readable_size() {
 /// Every promise that is kept today has a test named after its number.
 #[test]
 fn every_promise_has_a_test() {
-    let promises = (1..=15).chain(20..=29).chain(40..=45);
+    let promises = (1..=15).chain(20..=26).chain([28, 29]).chain(40..=45);
     let tests: String = sources()
         .filter(|(path, _)| short(path).starts_with("tests/tests/"))
         .map(|(_, text)| text)
