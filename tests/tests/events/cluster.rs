@@ -90,16 +90,24 @@ impl Cluster {
         }
     }
 
-    /// An update, as clients make it: with the resourceVersion and the addresses that are there.
+    /// An update, as clients make it: with the resourceVersion and the addresses that are there, and
+    /// once more where somebody else (who writes the status) came first.
     fn replace(&self, path: &str, object: &Value) -> Result<Value, String> {
-        let current = self.call("GET", path, None)?;
         let mut object = object.clone();
-        object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
-        if object["kind"] == "Service" {
-            object["spec"]["clusterIP"] = current["spec"]["clusterIP"].clone();
-            object["spec"]["clusterIPs"] = current["spec"]["clusterIPs"].clone();
+        let mut attempts = 0;
+        loop {
+            let current = self.call("GET", path, None)?;
+            object["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+            if object["kind"] == "Service" {
+                object["spec"]["clusterIP"] = current["spec"]["clusterIP"].clone();
+                object["spec"]["clusterIPs"] = current["spec"]["clusterIPs"].clone();
+            }
+            attempts += 1;
+            match self.call("PUT", path, Some(&object)) {
+                Err(error) if error.contains("the object has been modified") && attempts < 20 => {}
+                other => return other,
+            }
         }
-        self.call("PUT", path, Some(&object))
     }
 
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
