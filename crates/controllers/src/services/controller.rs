@@ -38,7 +38,7 @@ use crate::{
 
 const COMPONENT: &str = "service-status-controller";
 const CONCURRENCY: usize = 4;
-/// Changes of endpoints come in flocks.
+/// Changes of endpoints come in flocks, and soon after their Service: one write says it all.
 const GATHER: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
@@ -100,7 +100,7 @@ fn watch_services(ctx: &Arc<Context>, queue: &Queue<Key>, state: &Shared) {
             _ => {}
         }
         if matters(change) {
-            q.add(key);
+            q.add_after(key, GATHER);
         }
     });
     let (c, q, s) = (ctx.clone(), queue.clone(), state.clone());
