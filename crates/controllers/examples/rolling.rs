@@ -133,7 +133,14 @@ async fn main() {
         let patch = kube::api::Patch::Merge(&enough);
         nodes.patch_status(name, &Default::default(), &patch).await.expect("room on the node");
     }
-    cluster.control(support::config());
+    // Nobody renews the Leases of these nodes: they would be taken for lost before a slow machine
+    // has rolled its pods, and then no pod goes there any more.
+    let patience = Duration::from_secs(24 * 3600);
+    cluster.control(portolan_controllers::Config {
+        node_monitor_grace_period: patience,
+        node_startup_grace_period: patience,
+        ..support::config()
+    });
     let slices = count::<EndpointSlice>(&cluster);
     let endpoints = count::<Endpoints>(&cluster);
     let services = count::<Service>(&cluster);

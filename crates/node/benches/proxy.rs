@@ -1,6 +1,9 @@
 //! How long the kernel takes to follow: full passes and single changes at scale, for every mode, in
 //! a network namespace of its own. Run as root:
 //! `cargo bench -p portolan-node --bench proxy -- [MODE…] [SERVICES ENDPOINTS]`.
+//!
+//! For each mode and size, a line of JSON follows what people read; `./x bench datapath` takes
+//! those.
 
 #![allow(clippy::print_stdout)]
 
@@ -17,6 +20,7 @@ use portolan_model::object::{
 };
 use portolan_model::{Desired, Event, NodeView, Snapshot};
 use portolan_node::proxy::datapath::{self, Applied, Host, MODES, Scope};
+use serde_json::{Value, json};
 
 fn main() {
     let numbers: Vec<u32> = std::env::args().filter_map(|text| text.parse().ok()).collect();
@@ -38,7 +42,8 @@ fn main() {
             let bpf = dir.path().join(format!("{mode}-{services}x{endpoints}-bpf"));
             let host = Host { cgroup: Some(cgroup.path().to_owned()), bpf: Some(bpf.clone()) };
             let ns = NetNs::create(&path).expect("root makes network namespaces");
-            ns.run(|| measure(mode, &host, *services, *endpoints)).expect("to enter the namespace");
+            let figures = ns.run(|| measure(mode, &host, *services, *endpoints));
+            println!("{}", figures.expect("to enter the namespace"));
             drop(ns);
             mount::detach_below(&bpf).expect("to unmount the BPF file system");
             netns::remove(&path).expect("to remove the namespace");
@@ -111,8 +116,13 @@ fn slice(number: u32, endpoints: u32, shift: u32) -> EndpointSlice {
 }
 
 fn resident() -> f64 {
+    memory("VmRSS:")
+}
+
+/// A field of proc_pid_status(5) in MiB.
+fn memory(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
@@ -129,7 +139,22 @@ fn median(mut times: Vec<Duration>) -> String {
     format!("{:.1?} [{low:.1?} {high:.1?}]", times[times.len() / 2])
 }
 
-fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) {
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Percentiles in milliseconds.
+fn spread(times: &[Duration]) -> Value {
+    let mut times = times.to_vec();
+    times.sort();
+    let at = |percent: usize| {
+        let index = (times.len() * percent).div_ceil(100).saturating_sub(1);
+        times.get(index).map(|time| milliseconds(*time))
+    };
+    json!({"p50": at(50), "p99": at(99)})
+}
+
+fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) -> Value {
     println!("{mode}: {services} Services x {endpoints} endpoints");
     let mut snapshot = Snapshot::default();
     timed("objects to snapshot", || {
@@ -162,12 +187,17 @@ fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) {
     let applied = timed("desired to kernel, from nothing", || {
         datapath.apply(&desired, Scope::Everything).expect("to write")
     });
+    let full = start.elapsed();
     println!(
-        "  = full sync, snapshot to kernel            {:>10.1?}   {} entries{}",
-        start.elapsed(),
+        "  = full sync, snapshot to kernel            {full:>10.1?}   {} entries{}",
         applied.writes,
         layers(&applied)
     );
+    let mut figures = json!({
+        "mode": mode, "services": services, "endpoints": endpoints, "entries": applied.writes,
+        "full_sync_ms": milliseconds(full), "write_ms": milliseconds(applied.took),
+        "write_own_ms": milliseconds(applied.took.saturating_sub(applied.beneath)),
+    });
     let mut change = |what: &str, events: &dyn Fn(u32) -> Vec<Event>| {
         let mut own = Vec::new();
         let times = (1..102).map(|step| {
@@ -180,18 +210,21 @@ fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) {
             own.extend((!applied.beneath.is_zero()).then(|| applied.took - applied.beneath));
             start.elapsed()
         });
-        println!("  {what:<42} {}", median(times.collect()));
+        let times: Vec<Duration> = times.collect();
+        let spread = json!({"all_ms": spread(&times), "own_ms": spread(&own)});
+        println!("  {what:<42} {}", median(times));
         if !own.is_empty() {
             println!("    of that at the socket                    {}", median(own));
         }
+        spread
     };
-    change("one endpoint replaced", &|step| {
+    figures["endpoint_replaced"] = change("one endpoint replaced", &|step| {
         vec![Event::EndpointSlice(slice(7, endpoints, step % 8))]
     });
-    change("one endpoint more, one less", &|step| {
+    figures["endpoint_more"] = change("one endpoint more, one less", &|step| {
         vec![Event::EndpointSlice(slice(9, endpoints + step % 2, 0))]
     });
-    change("one Service more", &|step| {
+    figures["service_more"] = change("one Service more", &|step| {
         let number = services + step;
         vec![Event::Service(service(number)), Event::EndpointSlice(slice(number, endpoints, 0))]
     });
@@ -204,4 +237,6 @@ fn measure(mode: &str, host: &Host, services: u32, endpoints: u32) {
     });
     println!("  entries written by the restart             {:>10}", applied.writes);
     timed("asking whether somebody meddled", || next.may_have_drifted());
+    figures["peak_mib"] = json!(memory("VmHWM:"));
+    figures
 }

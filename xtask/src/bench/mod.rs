@@ -3,7 +3,10 @@
 //! One file for each subject; each returns a [`report::Report`], which is printed and kept.
 
 mod control_plane;
+mod controllers;
+mod datapath;
 mod dns;
+mod kube_proxy;
 mod report;
 
 use std::path::PathBuf;
@@ -25,6 +28,13 @@ enum Subject {
     ControlPlane(control_plane::Arguments),
     /// Queries per second, latencies, memory and changes of the cluster's DNS, beside CoreDNS
     Dns(dns::Arguments),
+    /// Full syncs, single changes and memory of the node proxy's modes, beside kube-proxy
+    Datapath(datapath::Arguments),
+    /// Writes and time of rolling many pods behind a Service
+    Controllers(controllers::Arguments),
+    /// What `datapath` runs in a network namespace
+    #[command(hide = true)]
+    KubeProxyInside(kube_proxy::Inside),
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -33,6 +43,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let report = match &subject {
         Subject::ControlPlane(arguments) => control_plane::run(arguments)?,
         Subject::Dns(arguments) => dns::run(arguments)?,
+        Subject::Datapath(arguments) => datapath::run(arguments)?,
+        Subject::Controllers(arguments) => controllers::run(arguments)?,
+        Subject::KubeProxyInside(inside) => return kube_proxy::inside(inside),
     };
     report.print();
     report.write(&arguments.runs)

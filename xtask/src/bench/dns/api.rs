@@ -1,7 +1,7 @@
-//! As much of a Kubernetes API server as a DNS server watches: objects made up on the fly, in
-//! pages, and one Service whose endpoint changes. Plain HTTP with a thread for each connection.
+//! As much of a Kubernetes API server as a DNS server or kube-proxy watches: objects made up on the
+//! fly, in pages, and Services that change. Plain HTTP with a thread for each connection.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,18 +11,32 @@ use serde_json::{Value, json};
 
 /// How large a cluster is.
 #[derive(Clone, Copy)]
-pub(super) struct Objects {
-    pub(super) services: usize,
+pub(in crate::bench) struct Objects {
+    pub(in crate::bench) services: usize,
     /// Of each Service.
-    pub(super) endpoints: usize,
+    pub(in crate::bench) endpoints: usize,
 }
+
+/// The one node; no endpoint is on it.
+pub(in crate::bench) const NODE: &str = "bench-node";
 
 const NAMESPACES: usize = 100;
 /// The set that one question asks for in full.
 const CROWD: usize = 100;
 
-pub(super) struct Api {
-    pub(super) address: SocketAddr,
+/// What is announced to watches.
+struct Kind {
+    version: &'static str,
+    name: &'static str,
+    resource: &'static str,
+}
+
+const SERVICE: Kind = Kind { version: "v1", name: "Service", resource: "services" };
+const SLICE: Kind =
+    Kind { version: "discovery.k8s.io/v1", name: "EndpointSlice", resource: "endpointslices" };
+
+pub(in crate::bench) struct Api {
+    pub(in crate::bench) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -36,7 +50,7 @@ struct Shared {
 }
 
 impl Api {
-    pub(super) fn start(objects: Objects) -> Result<Self> {
+    pub(in crate::bench) fn start(objects: Objects) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -68,13 +82,29 @@ impl Api {
         if let Ok(mut one) = self.shared.one.lock() {
             *one = address;
         }
+        self.tell_of(&SLICE, "MODIFIED", self.shared.slice(self.shared.objects.services + 1));
+    }
+
+    /// Moves the first endpoint of the Service to another address.
+    pub(in crate::bench) fn move_endpoint(&self, service: usize, step: usize) {
+        let mut slice = self.shared.slice(service);
+        slice["endpoints"][0]["addresses"] = json!([format!("10.97.0.{}", step % 250 + 1)]);
+        self.tell_of(&SLICE, "MODIFIED", slice);
+    }
+
+    /// Adds a Service, with a number that none has, and its endpoints.
+    pub(in crate::bench) fn add_service(&self, number: usize) {
+        self.tell_of(&SERVICE, "ADDED", self.shared.service(number));
+        self.tell_of(&SLICE, "ADDED", self.shared.slice(number));
+    }
+
+    fn tell_of(&self, kind: &Kind, what: &str, mut object: Value) {
         let revision = self.shared.revision.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut object = self.shared.slice(self.shared.objects.services + 1);
-        object["apiVersion"] = json!("discovery.k8s.io/v1");
-        object["kind"] = json!("EndpointSlice");
+        object["apiVersion"] = json!(kind.version);
+        object["kind"] = json!(kind.name);
         object["metadata"]["resourceVersion"] = json!(revision.to_string());
-        let event = json!({"type": "MODIFIED", "object": object}).to_string() + "\n";
-        self.tell("endpointslices", &event);
+        let event = json!({"type": what, "object": object}).to_string() + "\n";
+        self.tell(kind.resource, &event);
     }
 
     /// Makes everybody list anew: their place in the history is gone.
@@ -104,14 +134,21 @@ impl Api {
 impl Shared {
     fn serve(&self, stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let mut reader = BufReader::new(stream.try_clone()?);
         loop {
+            let mut lines = reader.by_ref().lines();
             let Some(request) = lines.next().transpose()? else { return Ok(()) };
-            for header in lines.by_ref() {
-                if header?.is_empty() {
+            let mut body = 0;
+            for header in lines {
+                let header = header?.to_ascii_lowercase();
+                if header.is_empty() {
                     break;
                 }
+                if let Some(length) = header.strip_prefix("content-length:") {
+                    body = length.trim().parse()?;
+                }
             }
+            std::io::copy(&mut reader.by_ref().take(body), &mut std::io::sink())?;
             let target = request.split(' ').nth(1).unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let parameter = |name: &str| {
@@ -133,7 +170,7 @@ impl Shared {
                     watches.push((resource, stream.try_clone()?));
                 }
                 // The connection is the watch's from now on.
-                lines.for_each(drop);
+                std::io::copy(&mut reader, &mut std::io::sink())?;
                 return Ok(());
             }
             let number = |name: &str| parameter(name).and_then(|text| text.parse().ok());
@@ -152,6 +189,8 @@ impl Shared {
             "services" => ("ServiceList", "v1", with_extra),
             "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1", with_extra),
             "namespaces" => ("NamespaceList", "v1", NAMESPACES),
+            "nodes" => ("NodeList", "v1", 1),
+            "servicecidrs" => ("ServiceCIDRList", "networking.k8s.io/v1", 0),
             _ => ("List", "v1", 0),
         };
         let until = total.min(from.saturating_add(limit));
@@ -159,6 +198,8 @@ impl Shared {
             .map(|n| match resource {
                 "services" => self.service(n),
                 "endpointslices" => self.slice(n),
+                "nodes" => json!({"metadata": {"name": NODE},
+                    "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}),
                 _ => json!({"metadata": {"name": format!("ns{n}")}}),
             })
             .collect();
@@ -169,20 +210,20 @@ impl Shared {
         .to_string()
     }
 
-    /// The last two are headless: `crowd` and `one`.
+    /// Two after the Services that there are at first are headless: `crowd` and `one`.
     fn name(&self, n: usize) -> (String, String) {
         match n.checked_sub(self.objects.services) {
-            None => (format!("s{n}"), format!("ns{}", n % NAMESPACES)),
             Some(0) => ("crowd".into(), "ns0".into()),
-            Some(_) => ("one".into(), "ns0".into()),
+            Some(1) => ("one".into(), "ns0".into()),
+            _ => (format!("s{n}"), format!("ns{}", n % NAMESPACES)),
         }
     }
 
     fn service(&self, n: usize) -> Value {
         let (name, namespace) = self.name(n);
-        let ip = match n < self.objects.services {
-            true => format!("10.96.{}.{}", n / 250, n % 250 + 1),
-            false => "None".into(),
+        let ip = match n.checked_sub(self.objects.services) {
+            Some(0 | 1) => "None".into(),
+            _ => format!("10.96.{}.{}", n / 250, n % 250 + 1),
         };
         json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("u{n}"),
                 "resourceVersion": "1", "labels": {"app": name}},
@@ -204,17 +245,15 @@ impl Shared {
             format!("10.{a}.{b}.{}", number % 250 + 1)
         };
         let endpoints: Vec<Value> = match n.checked_sub(self.objects.services) {
-            None => {
-                (0..per).map(|e| endpoint(numbered(n * per + e), format!("s{n}-{e}"))).collect()
-            }
             Some(0) => {
                 let first = self.objects.services * per;
                 (0..CROWD).map(|e| endpoint(numbered(first + e), format!("crowd-{e}"))).collect()
             }
-            Some(_) => {
+            Some(1) => {
                 let [a, b, c, d] = self.one.lock().map(|one| *one).unwrap_or_default();
                 vec![endpoint(format!("{a}.{b}.{c}.{d}"), "one-0".into())]
             }
+            _ => (0..per).map(|e| endpoint(numbered(n * per + e), format!("s{n}-{e}"))).collect(),
         };
         json!({"metadata": {"name": format!("{service}-x"), "namespace": namespace,
                 "uid": format!("e{n}"), "resourceVersion": "1",

@@ -59,7 +59,7 @@ pub(super) fn latencies(to: SocketAddr, lines: &[String], count: usize) -> Resul
 }
 
 /// The value that `percent` of the values do not exceed.
-pub(super) fn percentile(values: &[f64], percent: usize) -> f64 {
+pub(in crate::bench) fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
