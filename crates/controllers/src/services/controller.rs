@@ -1,7 +1,7 @@
 //! Writes the conditions of Services, and records events for the same.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -46,7 +46,7 @@ struct State {
     programming: Programming,
     memories: HashMap<Key, Memory>,
     /// Services without ready endpoints: their pods say why.
-    unready: HashSet<Key>,
+    unready: BTreeSet<Key>,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -130,12 +130,15 @@ fn watch_pods(ctx: &Arc<Context>, queue: &Queue<Key>, state: &Shared) {
         let namespace = change.latest().metadata.namespace.as_deref().unwrap_or("");
         let mine = |key: &&Key| {
             let service = c.caches.services.get_key(key);
-            key.namespace == namespace
-                && service.as_deref().and_then(selector_of).is_some_and(|wanted| {
-                    change.both().any(|p| selector::matches_map(wanted, &p.metadata.labels))
-                })
+            service.as_deref().and_then(selector_of).is_some_and(|wanted| {
+                change.both().any(|p| selector::matches_map(wanted, &p.metadata.labels))
+            })
         };
-        let concerned: Vec<Key> = s.lock().unready.iter().filter(mine).cloned().collect();
+        let state = s.lock();
+        let near = state.unready.range(Key::new(namespace, "")..);
+        let near = near.take_while(|key| key.namespace == namespace);
+        let concerned: Vec<Key> = near.filter(mine).cloned().collect();
+        drop(state);
         concerned.into_iter().for_each(|key| q.add_after(key, GATHER));
     });
 }
