@@ -73,11 +73,11 @@ fn containers_of(directory: &Path) -> Vec<Container> {
             namespace: pod.namespace.clone(),
             pod: pod.name.clone(),
             pid,
-            // The runs of a container are counted from nought.
+            // The runs of a container are counted from one.
             restarts: directory
                 .file_name()
-                .and_then(|name| name.to_str()?.parse().ok())
-                .unwrap_or_default(),
+                .and_then(|name| name.to_str()?.parse::<u32>().ok())
+                .map_or(0, |run| run.saturating_sub(1)),
             directory,
         })
         .collect()
@@ -117,15 +117,15 @@ mod tests {
             .expect("a file");
         let own = std::process::id();
         // An earlier run, whose number this process has now.
-        run("0", own, 0);
+        run("1", own, 0);
         assert_eq!(containers_of(pod), []);
-        run("1", own, start_time(own).expect("a start"));
+        run("2", own, start_time(own).expect("a start"));
         let found = containers_of(pod);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].pod.as_str(), found[0].pid), ("web-0", own));
-        assert!(found[0].directory.ends_with("web/1"));
+        assert!(found[0].directory.ends_with("web/2"));
         assert_eq!(found[0].restarts, 1);
-        fs::write(pod.join("containers/web/1").join(EXIT), "{}").expect("a file");
+        fs::write(pod.join("containers/web/2").join(EXIT), "{}").expect("a file");
         assert_eq!(containers_of(pod), []);
     }
 }
