@@ -20,7 +20,7 @@ enum Task {
     Demo(demo::Arguments),
     /// Formatting, lints, unit tests, then the end-to-end tests in labs
     Test(check::TestArguments),
-    /// Memory, start-up times, writes and reads per second
+    /// What is promised about time, memory and rates, measured: of the control plane, DNS, datapaths, controllers
     Bench(bench::Arguments),
     /// Rebuild the BPF object from its sources, byte for byte; needs Debian 12's clang
     Bpf(bpf::Arguments),

@@ -70,34 +70,10 @@ pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, conte
             (true, false) => dice.pick(&refused),
             _ => key,
         };
-        let (sources, node) = match key.family() {
-            Family::Ipv4 => {
-                ([ip("10.244.0.2"), ip("10.244.0.3"), NODE.into(), OUTSIDE.into()], NODE.into())
-            }
-            Family::Ipv6 => (
-                [ip("fd00:10:244::2"), ip("fd00:10:244::3"), NODE_V6.into(), OUTSIDE_V6.into()],
-                IpAddr::from(NODE_V6),
-            ),
-        };
-        let (mut source, mut destination) = (
-            dice.pick(&sources),
-            match key.address {
-                FrontendAddress::Ip(ip) => ip,
-                FrontendAddress::Node(_) => node,
-            },
-        );
-        if key.address == FrontendAddress::Node(Family::Ipv4) && source == node && dice.once_in(2) {
-            (source, destination) = (ip("127.0.0.1"), ip("127.0.0.1"));
-        }
-        let packet = Packet {
-            source,
-            destination,
-            protocol: key.protocol,
-            destination_port: key.port,
-            from_node: source == node || source.is_loopback(),
-            to_node: destination == node || destination.is_loopback(),
-        };
+        let packet = dialling(key, dice);
+        let nodes = [IpAddr::from(NODE), IpAddr::from(NODE_V6)];
         let verdict = route(&proxy.desired, &packet);
+        let Packet { source, destination, .. } = packet;
         let target = SocketAddr::new(destination, key.port);
         let heard = lab.dial(source, key.protocol, target);
         let agrees = match (&verdict, heard) {
@@ -110,7 +86,7 @@ pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, conte
                     SocketAddr::new(choice.backend.address, choice.backend.port) == server
                         && (bare && peer == source
                         // The node's own address is what masquerading gives.
-                        || packet.from_node && peer == node
+                        || packet.from_node && nodes.contains(&peer)
                         || (peer == source) != choice.masquerade)
                 })
             }
@@ -123,6 +99,37 @@ pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, conte
         compared += 1;
     }
     compared
+}
+
+/// The first packet of somebody who dials a frontend.
+pub(super) fn dialling(key: FrontendKey, dice: &mut Dice) -> Packet {
+    let (sources, node) = match key.family() {
+        Family::Ipv4 => {
+            ([ip("10.244.0.2"), ip("10.244.0.3"), NODE.into(), OUTSIDE.into()], NODE.into())
+        }
+        Family::Ipv6 => (
+            [ip("fd00:10:244::2"), ip("fd00:10:244::3"), NODE_V6.into(), OUTSIDE_V6.into()],
+            IpAddr::from(NODE_V6),
+        ),
+    };
+    let (mut source, mut destination) = (
+        dice.pick(&sources),
+        match key.address {
+            FrontendAddress::Ip(ip) => ip,
+            FrontendAddress::Node(_) => node,
+        },
+    );
+    if key.address == FrontendAddress::Node(Family::Ipv4) && source == node && dice.once_in(2) {
+        (source, destination) = (ip("127.0.0.1"), ip("127.0.0.1"));
+    }
+    Packet {
+        source,
+        destination,
+        protocol: key.protocol,
+        destination_port: key.port,
+        from_node: source == node || source.is_loopback(),
+        to_node: destination == node || destination.is_loopback(),
+    }
 }
 
 /// Where clients would dial the addresses that are not served.

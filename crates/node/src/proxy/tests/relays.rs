@@ -4,12 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener};
 
 use portolan_model::Event;
-use portolan_model::frontend::{Family, FrontendAddress};
 use portolan_model::object::Protocol;
 use portolan_model::oracle::{Packet, Verdict, route};
 use portolan_model::testing::Dice;
 
-use super::lab::{Heard, Lab, NODE, NODE_V6, OUTSIDE, OUTSIDE_V6, connect};
+use super::lab::{Heard, Lab, NODE, connect};
 use super::*;
 use crate::proxy::datapath::userspace::Userspace;
 
@@ -27,33 +26,8 @@ fn compare(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, context: &str) -> usiz
     keys.sort();
     for _ in 0..12.min(keys.len()) {
         let key = dice.pick(&keys);
-        let (sources, node) = match key.family() {
-            Family::Ipv4 => {
-                ([ip("10.244.0.2"), ip("10.244.0.3"), NODE.into(), OUTSIDE.into()], NODE.into())
-            }
-            Family::Ipv6 => (
-                [ip("fd00:10:244::2"), ip("fd00:10:244::3"), NODE_V6.into(), OUTSIDE_V6.into()],
-                IpAddr::from(NODE_V6),
-            ),
-        };
-        let (mut source, mut destination) = (
-            dice.pick(&sources),
-            match key.address {
-                FrontendAddress::Ip(ip) => ip,
-                FrontendAddress::Node(_) => node,
-            },
-        );
-        if key.address == FrontendAddress::Node(Family::Ipv4) && source == node && dice.once_in(2) {
-            (source, destination) = (ip("127.0.0.1"), ip("127.0.0.1"));
-        }
-        let packet = Packet {
-            source,
-            destination,
-            protocol: key.protocol,
-            destination_port: key.port,
-            from_node: source == node || source.is_loopback(),
-            to_node: destination == node || destination.is_loopback(),
-        };
+        let packet = super::random::dialling(key, dice);
+        let Packet { source, destination, .. } = packet;
         let verdict = route(&proxy.desired, &packet);
         let heard = lab.dial(source, key.protocol, SocketAddr::new(destination, key.port));
         let agrees = match (&verdict, heard) {
