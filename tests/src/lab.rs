@@ -193,6 +193,14 @@ impl Lab {
         self.portolan(&["lab", "status", "-o", "json"]).ok().json()
     }
 
+    /// The mode that its proxies run in.
+    #[track_caller]
+    pub fn proxy_mode(&self) -> String {
+        let status = self.status();
+        let mode = status["proxyMode"].as_str();
+        mode.unwrap_or_else(|| panic!("no proxyMode in {status}")).to_owned()
+    }
+
     /// Files that tests make.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()

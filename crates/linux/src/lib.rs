@@ -11,7 +11,7 @@ pub mod datagram;
 mod error;
 pub mod iptables;
 pub mod link;
-mod local;
+pub mod local;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
@@ -24,6 +24,7 @@ pub mod pty;
 pub mod route;
 pub mod rtnl;
 pub mod sock_diag;
+pub mod splice;
 pub mod sysctl;
 pub mod watch;
 

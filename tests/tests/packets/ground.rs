@@ -1,7 +1,6 @@
 //! What a scenario stands on: a lab of one stack, a namespace in it, and the words to ask with.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::OnceLock;
 
 use portolan_tests::manifest::{pod, service};
 use portolan_tests::probe::Seen;
@@ -19,20 +18,18 @@ pub(crate) enum Stack {
 }
 
 impl Stack {
-    /// The lab of that stack, shared by all scenarios.
-    pub(crate) fn lab(self) -> Option<&'static Lab> {
-        static LABS: [OnceLock<Option<Lab>>; 3] = [const { OnceLock::new() }; 3];
-        let (label, families) = match self {
-            Self::Ipv4 => ("four", "ipv4"),
-            Self::Dual => ("dual", "ipv4,ipv6"),
-            Self::Ipv6 => ("six", "ipv6"),
+    /// Starts a lab of that stack.
+    pub(crate) fn start(self, label: &'static str, mode: Option<&str>) -> Option<Lab> {
+        let families = match self {
+            Self::Ipv4 => "ipv4",
+            Self::Dual => "ipv4,ipv6",
+            Self::Ipv6 => "ipv6",
         };
-        let start = || Lab::start(&Options::new(label).with(&["--ip-families", families]));
-        let lab = LABS[self as usize].get_or_init(start).as_ref();
-        if lab.is_none() {
-            portolan_tests::Environment::find();
+        let mut options = Options::new(label).with(&["--ip-families", families]);
+        if let Some(mode) = mode {
+            options = options.with(&["--proxy-mode", mode]);
         }
-        lab
+        Lab::start(&options)
     }
 
     pub(crate) fn families(self) -> &'static [Family] {
@@ -66,6 +63,9 @@ impl Family {
 
 pub(crate) struct Ground<'lab> {
     pub(crate) stack: Stack,
+    /// Whether the proxies relay: mode `userspace`, where the nodes are all that pods see, and
+    /// where nobody can be met with silence.
+    pub(crate) relays: bool,
     pub(crate) namespace: Namespace<'lab>,
 }
 
@@ -192,6 +192,14 @@ impl Ground<'_> {
         peer.unwrap_or_else(|| panic!("nobody told whom it saw: {place} to {to}: {seen:?}")).ip()
     }
 
+    /// The pods saw the client itself; where proxies relay, `node`, whose proxy it spoke to.
+    #[track_caller]
+    pub(crate) fn sees(&self, client: IpAddr, node: &str, place: &str, to: SocketAddr) {
+        let family = if to.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        let expected = if self.relays { self.node_ip(node, family) } else { client };
+        assert_eq!(self.client(place, to), expected, "{place} to {to}, at {node}");
+    }
+
     /// Waits until `place` is refused there.
     pub(crate) fn refused(&self, place: &str, to: SocketAddr) {
         eventually(&format!("{to} refuses {place}"), || {
@@ -206,7 +214,8 @@ impl Ground<'_> {
         eventually(&format!("{to} is silent to {place}"), || {
             let seen = self.ask_within(1000, place, to, "/hostname", 1);
             let why = seen.failures.first().map(String::as_str).unwrap_or_default();
-            check(why.contains("timed out"), &seen)
+            let refused = why.contains("refused") || why.contains("reset");
+            check(if self.relays { refused } else { why.contains("timed out") }, &seen)
         });
     }
 

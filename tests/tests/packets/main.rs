@@ -1,23 +1,43 @@
-//! The same packets in three labs: IPv4 alone, both families, IPv6 alone.
+//! The same packets in labs of IPv4 alone, of both families, of IPv6 alone; and in every proxy mode
+//! that this machine's kernel has.
 //!
 //! Each scenario is written once, in [`scenario`], and asks everything for every family that its
-//! lab has.
+//! lab has. The labs of one family take the mode that `auto` does, or
+//! `PORTOLAN_TESTS_PROXY_MODE`.
 
 mod ground;
 mod scenario;
 
+use std::sync::OnceLock;
+
 use ground::{Ground, Stack};
+use portolan_tests::{Environment, Lab};
 
 macro_rules! in_every_lab {
     ($($scenario:ident),* $(,)?) => {
-        mod ipv4 {
-            $(#[test] fn $scenario() { super::run(super::Stack::Ipv4, stringify!($scenario), super::scenario::$scenario); })*
-        }
-        mod dual_stack {
-            $(#[test] fn $scenario() { super::run(super::Stack::Dual, stringify!($scenario), super::scenario::$scenario); })*
-        }
-        mod ipv6 {
-            $(#[test] fn $scenario() { super::run(super::Stack::Ipv6, stringify!($scenario), super::scenario::$scenario); })*
+        in_every_lab!(ipv4, "four", Stack::Ipv4, None, [$($scenario)*]);
+        in_every_lab!(dual_stack, "dual", Stack::Dual, None, [$($scenario)*]);
+        in_every_lab!(ipv6, "six", Stack::Ipv6, None, [$($scenario)*]);
+        in_every_lab!(nftables, "nft", Stack::Dual, Some("nftables"), [$($scenario)*]);
+        in_every_lab!(iptables, "ipt", Stack::Dual, Some("iptables"), [$($scenario)*]);
+        in_every_lab!(userspace, "relay", Stack::Dual, Some("userspace"), [$($scenario)*]);
+    };
+    ($lab:ident, $label:literal, $stack:expr, $mode:expr, [$($scenario:ident)*]) => {
+        mod $lab {
+            use super::*;
+
+            fn lab() -> Option<&'static Lab> {
+                static LAB: OnceLock<Option<Lab>> = OnceLock::new();
+                let lab = LAB.get_or_init(|| $stack.start($label, $mode)).as_ref();
+                if lab.is_none() {
+                    Environment::find();
+                }
+                lab
+            }
+
+            $(#[test] fn $scenario() {
+                run($stack, lab(), stringify!($scenario), scenario::$scenario);
+            })*
         }
     };
 }
@@ -40,8 +60,8 @@ in_every_lab!(
     other_proxies_services_are_left_alone,
 );
 
-fn run(stack: Stack, name: &str, scenario: fn(&Ground<'_>)) {
-    let Some(lab) = stack.lab() else { return };
-    let namespace = name.replace('_', "-");
-    scenario(&Ground { stack, namespace: lab.namespace(&namespace) });
+fn run(stack: Stack, lab: Option<&'static Lab>, name: &str, scenario: fn(&Ground<'_>)) {
+    let Some(lab) = lab else { return };
+    let namespace = lab.namespace(&name.replace('_', "-"));
+    scenario(&Ground { stack, relays: lab.proxy_mode() == "userspace", namespace });
 }

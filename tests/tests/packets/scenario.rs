@@ -169,21 +169,20 @@ pub(crate) fn the_client_is_seen_where_it_can_be(ground: &Ground<'_>) {
     for family in ground.families() {
         let vip = ground.vip("seen", *family, 80);
         let node = |name: &str| ground.node_ip(name, *family);
-        assert_eq!(ground.client(&near, vip), ground.pod_ip("near", *family), "a pod beside it");
-        assert_eq!(ground.client(&far, vip), ground.pod_ip("far", *family), "another node's pod");
-        assert_eq!(ground.client("worker-2", vip), node("worker-2"), "another node");
         let door = |at: &str| ground.door("seen", 0, at, *family);
-        assert_eq!(
-            ground.client("outside", door("worker-1")),
-            ground.outside(*family),
-            "from outside, through the pod's own node: the answer passes there anyway"
-        );
+        let [near_ip, far_ip] = ["near", "far"].map(|pod| ground.pod_ip(pod, *family));
+        // A pod beside it, a pod of another node, another node.
+        ground.sees(near_ip, "worker-1", &near, vip);
+        ground.sees(far_ip, "worker-2", &far, vip);
+        ground.sees(node("worker-2"), "worker-2", "worker-2", vip);
+        // From outside, through the pod's own node: the answer passes there anyway.
+        ground.sees(ground.outside(*family), "worker-1", "outside", door("worker-1"));
         assert_eq!(
             ground.client("outside", door("worker-2")),
             node("worker-2"),
             "from outside, through another node"
         );
-        assert_eq!(ground.client(&near, door("worker-1")), ground.pod_ip("near", *family));
+        ground.sees(near_ip, "worker-1", &near, door("worker-1"));
         // What reaches itself would never see an answer from itself.
         let itself = ground.client(&server, vip);
         assert_ne!(itself, ground.pod_ip("server", *family), "a pod that dials itself");
@@ -221,7 +220,7 @@ pub(crate) fn external_policy_local_keeps_the_client(ground: &Ground<'_>) {
     let port: u16 = port.parse().expect("a health check port");
     for family in ground.families() {
         let door = |node: &str| ground.door("local", 0, node, *family);
-        assert_eq!(ground.client("outside", door("worker-1")), ground.outside(*family));
+        ground.sees(ground.outside(*family), "worker-1", "outside", door("worker-1"));
         ground.silent("outside", door("worker-2"));
         ground.silent("outside", door("control-plane"));
         // Inside the cluster the node port leads to any endpoint: from the node itself and from

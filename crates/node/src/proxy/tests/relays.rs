@@ -126,6 +126,33 @@ fn every_way_there_is_and_the_node_is_seen() {
     }
 }
 
+/// Wherever it dials, the node is one client: its Pod is the same at every address of a port, and
+/// source ranges mean the node's address.
+#[test]
+fn the_node_is_the_same_client_at_every_address() {
+    let lab = Lab::new("userspace");
+    let mut service = blue();
+    service.affinity_seconds = Some(60);
+    service.load_balancer =
+        vec![LoadBalancerIngress { ip: ip("203.0.113.7"), ip_mode: IpMode::Vip }];
+    service.load_balancer_source_ranges = vec!["172.30.0.0/24".parse().unwrap()];
+    let pods = ["10.244.0.2", "10.244.1.2", "10.244.1.3", "10.244.2.2"];
+    let mut proxy = start(&lab, [Event::Service(service), Event::EndpointSlice(slice(&pods))]);
+    assert!(!proxy.datapath.may_have_drifted());
+    let dial = |at: &str| {
+        lab.node.run(|| {
+            let stream = std::net::TcpStream::connect(at).unwrap();
+            assert_eq!(stream.local_addr().unwrap().ip(), NODE, "{at}");
+            BufReader::new(stream).lines().next().unwrap().unwrap()
+        })
+    };
+    let first = dial("10.96.0.9:80");
+    let same = |line: String| line.split(' ').next() == first.split(' ').next();
+    for at in ["172.30.0.2:30002", "192.0.2.10:80", "203.0.113.7:80", "10.96.0.9:80"] {
+        (0..5).for_each(|_| assert!(same(dial(at)), "{at}"));
+    }
+}
+
 #[test]
 fn a_client_is_kept_and_a_removed_pod_keeps_its_connections() {
     let lab = Lab::new("userspace");
@@ -172,6 +199,34 @@ fn the_end_of_one_direction_is_not_the_end_of_the_other() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "heard 100000");
+    pod.join().unwrap();
+}
+
+/// More than pipe and sockets hold: whoever reads slowly slows down the one who writes, and loses
+/// nothing.
+#[test]
+fn a_slow_reader_gets_every_byte() {
+    const LENGTH: usize = 24 << 20;
+    let lab = Lab::new("userspace");
+    let _proxy = start(&lab, {
+        let mut slice = slice(&["10.244.0.2"]);
+        slice.ports.iter_mut().for_each(|port| port.port = Some(7000));
+        [Event::Service(blue()), Event::EndpointSlice(slice)]
+    });
+    let listener = lab.at(ip("10.244.0.2")).run(|| TcpListener::bind("10.244.0.2:7000").unwrap());
+    let sent: Vec<u8> = (0..LENGTH).map(|n| (n ^ (n >> 9)) as u8).collect();
+    let expected = sent.clone();
+    let pod = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&sent).unwrap();
+    });
+    let stream = lab.at(ip("10.244.0.3")).run(|| connect(ip("10.244.0.3"), to("10.96.0.9:80")));
+    let mut stream = stream.unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    assert!(heard == expected, "{} of {LENGTH} bytes, or others", heard.len());
     pod.join().unwrap();
 }
 

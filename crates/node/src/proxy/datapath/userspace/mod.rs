@@ -7,12 +7,13 @@ mod udp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use portolan_linux::local::{Local, source_towards};
 use portolan_linux::netns::NetNs;
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::Desired;
@@ -20,7 +21,6 @@ use portolan_model::object::Protocol;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::{
@@ -33,6 +33,12 @@ use plan::{Door, Entry, Plan, Way};
 /// whoever takes them, and `/etc/iproute2/rt_protos` names none like this.
 const ROUTES: u8 = 0x6b;
 
+/// Addresses that are nobody's (RFC 5737, RFC 3849), for the way to the rest of the world.
+const ELSEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
 /// The userspace datapath of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Userspace {
@@ -40,10 +46,12 @@ pub struct Userspace {
     /// Its threads are born in the namespace. `None` only while it is dropped.
     runtime: Option<Runtime>,
     shared: Arc<Shared>,
-    room: Arc<Semaphore>,
+    room: Arc<tcp::Room>,
     doors: BTreeMap<Door, Listening>,
     plan: Plan,
     own: BTreeSet<IpAddr>,
+    /// The routes that there should be.
+    delivered: BTreeSet<Local>,
     /// Doors that could not be opened, which is told once.
     shut: BTreeSet<Door>,
     applied: bool,
@@ -79,10 +87,11 @@ impl Userspace {
             namespace: NetNs::current()?,
             runtime: Some(runtime),
             shared: Arc::new(Shared::default()),
-            room: Arc::new(Semaphore::new(tcp::CONNECTIONS)),
+            room: Arc::default(),
             doors: BTreeMap::new(),
             plan: Plan::default(),
             own: BTreeSet::new(),
+            delivered: BTreeSet::new(),
             shut: BTreeSet::new(),
             applied: false,
         })
@@ -94,20 +103,32 @@ impl Userspace {
         Ok(all.into_iter().map(|(_, net)| net.addr()).collect())
     }
 
-    fn routes(&self) -> Result<BTreeSet<IpAddr>, ApplyError> {
+    fn routes(&self) -> Result<BTreeSet<Local>, ApplyError> {
         Ok(self.namespace.rtnl()?.locals(ROUTES)?.into_iter().collect())
     }
 
+    /// The routes for these addresses. The node dials them from where it dials the rest of the
+    /// world, so that it is the same client at all of them.
+    fn wanted(
+        &self,
+        addresses: &BTreeSet<IpAddr>,
+        own: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeSet<Local>, ApplyError> {
+        let sources = self.namespace.run(|| ELSEWHERE.map(source_towards))?;
+        let source = |ip: &IpAddr| sources[usize::from(ip.is_ipv6())].filter(|it| own.contains(it));
+        Ok(addresses.iter().map(|ip| Local { ip: *ip, source: source(ip) }).collect())
+    }
+
     /// Has the Services' addresses delivered here. Returns how many routes changed.
-    fn deliver(&self, wanted: &BTreeSet<IpAddr>) -> Result<usize, ApplyError> {
+    fn deliver(&self, wanted: &BTreeSet<Local>) -> Result<usize, ApplyError> {
         let (rtnl, held) = (self.namespace.rtnl()?, self.routes()?);
         let mut changed = 0;
-        for ip in held.difference(wanted) {
-            rtnl.delete_local(*ip, ROUTES)?;
+        for local in held.difference(wanted) {
+            rtnl.delete_local(local.ip, ROUTES)?;
             changed += 1;
         }
-        for (index, ip) in wanted.difference(&held).enumerate() {
-            match rtnl.add_local(*ip, ROUTES) {
+        for (index, local) in wanted.difference(&held).enumerate() {
+            match rtnl.add_local(*local, ROUTES) {
                 Ok(()) => changed += 1,
                 Err(error) if index == 0 && is_forbidden(&error) => {
                     if !self.applied {
@@ -139,7 +160,8 @@ impl Userspace {
                 writes += 1;
             }
         }
-        writes += self.deliver(&plan.addresses)?;
+        self.delivered = self.wanted(&plan.addresses, &own)?;
+        writes += self.deliver(&self.delivered)?;
         self.shut.retain(|door| plan.doors.contains_key(door));
         for (door, entry) in &plan.doors {
             if let Some(listening) = self.doors.get(door) {
@@ -200,7 +222,8 @@ impl Userspace {
     /// Removes what this mode put into the network namespace of the calling thread.
     pub fn clear() -> Result<(), ApplyError> {
         let rtnl = Rtnl::open()?;
-        Ok(rtnl.locals(ROUTES)?.into_iter().try_for_each(|ip| rtnl.delete_local(ip, ROUTES))?)
+        let mut locals = rtnl.locals(ROUTES)?.into_iter();
+        Ok(locals.try_for_each(|local| rtnl.delete_local(local.ip, ROUTES))?)
     }
 }
 
@@ -275,11 +298,12 @@ impl Datapath for Userspace {
     }
 
     fn may_have_drifted(&mut self) -> bool {
-        let same = |is: Result<BTreeSet<IpAddr>, ApplyError>, should: &BTreeSet<IpAddr>| {
-            is.is_ok_and(|is| is == *should)
-        };
-        let routed = same(self.routes(), &self.plan.addresses);
-        !self.applied || !routed || !self.shut.is_empty() || !same(self.own(), &self.own)
+        let own = self.own().is_ok_and(|own| own == self.own);
+        let routes = self.routes().is_ok_and(|routes| {
+            let wanted = self.wanted(&self.plan.addresses, &self.own);
+            wanted.is_ok_and(|wanted| routes == wanted && wanted == self.delivered)
+        });
+        !self.applied || !own || !routes || !self.shut.is_empty()
     }
 
     fn observe(&mut self) -> Result<Observed, ApplyError> {
@@ -320,10 +344,10 @@ impl Datapath for Userspace {
             };
             observed.frontends.insert(*key, frontend);
         }
-        for ip in self.plan.addresses.difference(&routes) {
+        for Local { ip, .. } in self.delivered.difference(&routes) {
             observed.strays.push(format!("{ip} is not delivered to this node"));
         }
-        for ip in routes.difference(&self.plan.addresses) {
+        for Local { ip, .. } in routes.difference(&self.delivered) {
             observed.strays.push(format!("{ip} is delivered to this node"));
         }
         Ok(observed)
@@ -332,6 +356,7 @@ impl Datapath for Userspace {
     fn remove(&mut self) -> Result<(), ApplyError> {
         std::mem::take(&mut self.doors).into_values().for_each(Listening::end);
         self.plan = Plan::default();
+        self.delivered.clear();
         self.applied = false;
         self.namespace.run(Self::clear)?
     }
