@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod conntrack;
 pub mod datagram;
 mod error;
+pub mod foreign;
 pub mod iptables;
 pub mod link;
 pub mod local;

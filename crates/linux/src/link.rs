@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, os::fd::AsRawFd, str::FromStr};
 use ipnet::IpNet;
 
 use crate::{
-    error::Attempt,
+    error::{Attempt, Attempted},
     netns::NetNs,
     rtnl::{Message, Rtnl, address, attributes, family, u16_at, u32_at},
 };
@@ -16,6 +16,9 @@ const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_LINK_NETNSID: u16 = 37;
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 
 /// A link-layer address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,6 +281,34 @@ impl Rtnl {
             },
         )?;
         Ok(found)
+    }
+
+    /// Whether some link of this namespace has its other end, or what it stands on, in that one:
+    /// a veth, a macvlan, an ipvlan.
+    pub fn is_linked_to(&self, netns: &NetNs) -> Attempt<bool> {
+        use std::os::fd::AsFd;
+        let mut ends = Vec::new();
+        // Namespaces that links lead to are given their numbers by being listed.
+        self.dump(
+            Message::new(libc::RTM_GETLINK, 0, &header(0, 0, 0, 0)),
+            "list links",
+            |_, body| {
+                let rest = body.get(16..).unwrap_or_default();
+                let end = attributes(rest).find(|(kind, _)| *kind == IFLA_LINK_NETNSID);
+                ends.extend(end.map(|(_, value)| u32_at(value, 0)));
+            },
+        )?;
+        let mut message = Message::new(libc::RTM_GETNSID, 0, &[0; 4]);
+        message.number(NETNSA_FD, netns.as_fd().as_raw_fd().cast_unsigned());
+        let mut number = None;
+        self.query(message, |_, body| {
+            let rest = body.get(4..).unwrap_or_default();
+            number = attributes(rest)
+                .find(|(kind, _)| *kind == NETNSA_NSID)
+                .map(|(_, value)| u32_at(value, 0));
+        })
+        .attempted(|| "ask for the number of a network namespace".to_owned())?;
+        Ok(number.is_some_and(|number| ends.contains(&number)))
     }
 
     /// Adds an address with its prefix length to a link; ready for use at once (no duplicate

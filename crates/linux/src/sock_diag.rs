@@ -13,6 +13,8 @@ const UDP: u8 = 17;
 const ID_LEN: usize = 48;
 /// Where it begins in an answer (`struct inet_diag_msg`).
 const ID_AT: usize = 4;
+/// Where the inode number is, the last of four words behind the id and a timer.
+const INODE_AT: usize = ID_AT + ID_LEN + 16;
 /// `TCP_ESTABLISHED`: what connected UDP sockets are in.
 const CONNECTED: u32 = 1 << 1;
 
@@ -22,6 +24,8 @@ pub struct UdpSocket {
     /// What BPF programs know it by.
     pub cookie: u64,
     pub peer: SocketAddr,
+    /// What its owners' descriptors lead to in /proc.
+    pub inode: u32,
     family: u8,
     id: [u8; ID_LEN],
 }
@@ -56,7 +60,8 @@ fn read(message: Message<'_>) -> Option<UdpSocket> {
         Some(u32::from_ne_bytes(*id[at..].first_chunk::<4>()?).into())
     };
     let cookie = word(40)? | word(44)? << 32;
-    Some(UdpSocket { cookie, peer: SocketAddr::new(ip.to_canonical(), port), family, id })
+    let inode = u32::from_ne_bytes(*message.payload.get(INODE_AT..)?.first_chunk()?);
+    Some(UdpSocket { cookie, peer: SocketAddr::new(ip.to_canonical(), port), inode, family, id })
 }
 
 /// All connected UDP sockets of the calling thread's network namespace.

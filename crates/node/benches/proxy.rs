@@ -40,7 +40,11 @@ fn main() {
         for (services, endpoints) in &sizes {
             let path = dir.path().join(format!("{mode}-{services}x{endpoints}"));
             let bpf = dir.path().join(format!("{mode}-{services}x{endpoints}-bpf"));
-            let host = Host { cgroup: Some(cgroup.path().to_owned()), bpf: Some(bpf.clone()) };
+            let host = Host {
+                cgroup: Some(cgroup.path().to_owned()),
+                bpf: Some(bpf.clone()),
+                ..Host::default()
+            };
             let ns = NetNs::create(&path).expect("root makes network namespaces");
             let figures = ns.run(|| measure(mode, &host, *services, *endpoints));
             println!("{}", figures.expect("to enter the namespace"));

@@ -2,7 +2,9 @@
 
 use portolan_tests::alone::alone;
 use portolan_tests::lab::unique_name;
-use portolan_tests::machine::{Machine, cgroup, kill_everything};
+use portolan_tests::machine::{
+    BpfObjects, Machine, bpf_objects, cgroup, kill_everything, still_there,
+};
 use portolan_tests::manifest::{deployment, service};
 use portolan_tests::wait::check;
 use portolan_tests::{Environment, Lab, Options, Outcome, eventually};
@@ -20,6 +22,23 @@ fn busy(lab: &Lab) {
     });
     // The namespace stays: whatever it holds must go with the lab.
     std::mem::forget(namespace);
+}
+
+/// What a lab's proxies have in the kernel's BPF; none in other modes.
+fn programs(lab: &Lab) -> BpfObjects {
+    let found = bpf_objects(&lab.name);
+    let expected = lab.status()["proxyMode"] == "ebpf";
+    assert_eq!(!found.is_empty(), expected, "{found:?}");
+    assert_eq!(still_there(&found), found, "this test sees what is there");
+    found
+}
+
+/// The kernel lets go of programs a moment after their last user.
+fn no_program_left(programs: &BpfObjects) {
+    eventually("no BPF object is left", || {
+        let left = still_there(programs);
+        check(left.is_empty(), &left)
+    });
 }
 
 /// Waits until nothing is here that was not there before (what is dying may take a moment to be gone).
@@ -40,6 +59,7 @@ fn lab_down_leaves_nothing() {
         let Some(lab) = Lab::start(&options) else { return };
         busy(&lab);
         let during = Machine::look("gone-");
+        let programs = programs(&lab);
         assert_eq!(during.network(), before.network(), "the host's own network is not touched");
         assert!(!during.since(&before).is_empty(), "this test sees a lab that is there");
         lab.down().ok();
@@ -50,6 +70,7 @@ fn lab_down_leaves_nothing() {
             left.retain(|line| !scratch_and_guard(line) && !line.contains(" cat"));
             check(left.is_empty(), &left)
         });
+        no_program_left(&programs);
         // Once more is no error.
         lab.down().ok();
         drop(lab);
@@ -64,6 +85,7 @@ fn lab_down_after_kill_9_leaves_nothing() {
         let before = Machine::look("killed-");
         let Some(lab) = Lab::start(&Options::new("killed")) else { return };
         busy(&lab);
+        let programs = programs(&lab);
         kill_everything(&lab.name);
         eventually("everything in the lab is dead", || {
             let kubectl = lab.kubectl(&["--request-timeout=1s", "get", "nodes"]);
@@ -71,6 +93,7 @@ fn lab_down_after_kill_9_leaves_nothing() {
         });
         lab.down().ok();
         assert_eq!(cgroup(&lab.name), None);
+        no_program_left(&programs);
         drop(lab);
         nothing_left("killed-", &before);
     });

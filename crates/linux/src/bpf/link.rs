@@ -24,6 +24,7 @@ pub enum Hook {
 /// What the kernel says of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkState {
+    pub id: u32,
     pub program: u32,
     /// The cgroup's inode number; 0 when somebody detached the link.
     pub cgroup: u64,
@@ -66,7 +67,11 @@ impl Link {
         // struct bpf_link_info: type, id, prog_id, then for a cgroup its id and the hook.
         let mut info = [0_u64; 8];
         sys::info(self.fd.as_raw_fd(), &mut info).attempted(|| "ask about a link".to_owned())?;
-        let program = u32::from_ne_bytes(info[1].to_ne_bytes()[..4].try_into().unwrap_or_default());
-        Ok(LinkState { program, cgroup: info[2] })
+        let word = |index: usize| {
+            let bytes = info[index / 2].to_ne_bytes();
+            let half = &bytes[index % 2 * 4..][..4];
+            u32::from_ne_bytes([half[0], half[1], half[2], half[3]])
+        };
+        Ok(LinkState { id: word(1), program: word(2), cgroup: info[2] })
     }
 }

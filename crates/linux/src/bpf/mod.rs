@@ -3,6 +3,7 @@
 
 mod array;
 mod fs;
+mod ids;
 mod link;
 mod map;
 mod object;
@@ -10,6 +11,7 @@ mod sys;
 
 pub use array::SharedArray;
 pub use fs::{is_bpffs, mount_bpffs};
+pub use ids::{Kind, ids};
 pub use link::{Hook, Link, LinkState};
 pub use map::{Entries, Map, MapShape};
 pub use object::{LoadError, Object, Program, load};

@@ -16,12 +16,15 @@ pub(super) enum Command {
     MapUpdate = 2,
     Pin = 6,
     Get = 7,
+    ProgramNext = 11,
+    MapNext = 12,
     Info = 15,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
     MapDeleteBatch = 27,
     LinkCreate = 28,
     LinkUpdate = 29,
+    LinkNext = 31,
 }
 
 /// The arguments of the map commands with one element.
@@ -189,6 +192,17 @@ pub(super) fn link_create(program: RawFd, target: RawFd, kind: u32) -> io::Resul
 pub(super) fn link_update(link: RawFd, program: RawFd) -> io::Result<()> {
     let words = [link as u32, program as u32, 0, 0];
     bpf(Command::LinkUpdate, &mut Words { words, ..Words::default() }).map(drop)
+}
+
+/// The first object after that number, by one of the `Next` commands.
+pub(super) fn next_id(command: Command, after: u32) -> io::Result<Option<u32>> {
+    // start_id, next_id, open_flags.
+    let mut attributes = Words { words: [after, 0, 0, 0], ..Words::default() };
+    match bpf(command, &mut attributes) {
+        Ok(_) => Ok(Some(attributes.words[1])),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn netns_cookie(socket: RawFd) -> io::Result<u64> {

@@ -41,6 +41,21 @@ fn net(text: &str) -> IpNet {
 }
 
 #[test]
+fn links_tell_what_they_lead_to() {
+    let mut lab = Lab::new();
+    let (node, pod, stranger) = (lab.netns("node"), lab.netns("pod"), lab.netns("stranger"));
+    let rtnl = node.rtnl().unwrap();
+    rtnl.add_veth(&VethEnd::new("pod"), &VethEnd::new("eth0").netns(&pod)).unwrap();
+    let inside = pod.rtnl().unwrap();
+    assert!(inside.is_linked_to(&node).unwrap());
+    assert!(rtnl.is_linked_to(&pod).unwrap());
+    assert!(!inside.is_linked_to(&stranger).unwrap());
+    assert!(!stranger.rtnl().unwrap().is_linked_to(&node).unwrap());
+    rtnl.delete_link("pod").unwrap();
+    assert!(!inside.is_linked_to(&node).unwrap());
+}
+
+#[test]
 fn two_namespaces_talk_over_a_bridge_in_a_third() {
     let mut lab = Lab::new();
     let (middle, a, b) = (lab.netns("middle"), lab.netns("a"), lab.netns("b"));

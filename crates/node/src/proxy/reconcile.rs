@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
 use super::conntrack::Sweeper;
-use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Scope};
+use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Redialled, Scope};
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
@@ -302,18 +302,20 @@ fn check_addresses(desired: &Desired) -> Vec<IpAddr> {
     own
 }
 
-/// Ends the UDP sockets that were handed a backend that is gone.
-fn end_sockets(work: &mut Work) {
+/// Moves the UDP sockets that were handed a backend that is gone.
+fn redial_sockets(work: &mut Work) {
     let Work { snapshot, desired, datapath, sweeper, .. } = work;
     if !sweeper.concerns_udp() {
         return;
     }
-    let ended = datapath.end_stale(&mut |dialled, backend| {
+    let done = datapath.redial_stale(&mut |dialled, backend| {
         sweeper.is_stale_socket(snapshot, desired, dialled, backend)
     });
-    match ended {
-        Ok(0) => {}
-        Ok(count) => tracing::debug!(count, "UDP sockets were told that their endpoint is gone"),
+    match done {
+        Ok(Redialled { moved: 0, ended: 0 }) => {}
+        Ok(Redialled { moved, ended }) => {
+            tracing::debug!(moved, ended, "UDP sockets whose endpoint is gone were connected anew");
+        }
         Err(error) => tracing::warn!(
             error = &error as &dyn std::error::Error,
             "clients may go on sending UDP to endpoints that are gone",
@@ -323,7 +325,7 @@ fn end_sockets(work: &mut Work) {
 
 fn sweep_connections(mut work: Work) -> Work {
     let start = Instant::now();
-    end_sockets(&mut work);
+    redial_sockets(&mut work);
     match work.sweeper.sweep(&work.snapshot, &work.desired) {
         Ok(deleted) => {
             work.metrics.conntrack_deleted.inc_by(deleted as u64);

@@ -59,6 +59,10 @@ struct HostArgs {
     /// the cgroup2 hierarchy. [default: the root]
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
+    /// Processes of other nodes are in that cgroup too, as they are in the root: only those count
+    /// whose network namespace is linked to this one.
+    #[arg(long)]
+    shared_cgroup: bool,
     /// A directory in a BPF file system; one is mounted there if it is not. [default: the
     /// machine's, else /run/portolan-bpf]
     #[arg(long, value_name = "DIRECTORY")]
@@ -71,7 +75,7 @@ impl HostArgs {
             Ok(if path.is_absolute() { path.clone() } else { cgroup::root()?.join(path) })
         };
         let cgroup = self.cgroup.as_ref().map(whole).transpose().context("--cgroup")?;
-        Ok(Host { cgroup, bpf: self.bpf_dir.clone() })
+        Ok(Host { cgroup, shared: self.shared_cgroup, bpf: self.bpf_dir.clone() })
     }
 }
 

@@ -50,6 +50,8 @@ What it touches on this machine:
   cgroups    portolan-node below the cgroup2 hierarchy
   network    a virtual link and a route for each pod, IP forwarding;
              nftables tables of its own; the API server's port on 127.0.0.1 and the node's addresses
+  sockets    where the kernel can: BPF programs at the root of the cgroup2 hierarchy, pinned in the
+             BPF file system; they concern this machine's own processes and the cluster's pods
 It runs in the foreground. SIGTERM or Ctrl-C stops the control plane and the node, in order; pods
 and the rules that carry Services' packets stay, as with a kubelet, and the next start adopts them.
 `portolan up --cleanup` ends the pods and removes all of the above.";

@@ -59,6 +59,15 @@ pub enum ApplyError {
     Ebpf(#[from] ebpf::EbpfError),
 }
 
+/// What became of connections to backends that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redialled {
+    /// They lead to another backend, or to where the tables refuse.
+    pub moved: usize,
+    /// Their owners were told.
+    pub ended: usize,
+}
+
 /// What a datapath can do on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -66,16 +75,17 @@ pub struct Capabilities {
     pub loopback_node_ports: bool,
     pub session_affinity: bool,
     pub source_ranges: bool,
-    /// A pod that reaches itself through a Service sees the node's address, not its own.
-    pub hides_hairpin: bool,
 }
 
 /// Which part of the machine is this node's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The cgroup2 directory of the node's processes, pods and all (`--cgroup`). `None`: the root
-    /// of the hierarchy.
+    /// of the hierarchy, which is everybody's.
     pub cgroup: Option<PathBuf>,
+    /// Whether processes of other nodes are in that cgroup too (`--shared-cgroup`); only network
+    /// namespaces with a link into this one are this node's then.
+    pub shared: bool,
     /// A directory in a BPF file system, or one where such may be mounted (`--bpf-dir`). `None`:
     /// the machine's.
     pub bpf: Option<PathBuf>,
@@ -104,13 +114,13 @@ pub trait Datapath: Send {
     /// Reads back what the host holds, in the model's terms.
     fn observe(&mut self) -> Result<Observed, ApplyError>;
 
-    /// Ends the connections of local sockets to (frontend, backend) of which `is_stale` says that
-    /// nobody would ever notice, and that netfilter does not know. Returns how many.
-    fn end_stale(
+    /// Moves the connections of local sockets to (frontend, backend) of which `is_stale` says that
+    /// nobody would ever notice, and that netfilter does not know.
+    fn redial_stale(
         &mut self,
         _is_stale: &mut dyn FnMut(SocketAddr, SocketAddr) -> bool,
-    ) -> Result<usize, ApplyError> {
-        Ok(0)
+    ) -> Result<Redialled, ApplyError> {
+        Ok(Redialled::default())
     }
 
     /// Removes everything that this datapath put into the host.
@@ -143,7 +153,7 @@ pub const MODES: [ModeRow; 5] = [
     ModeRow {
         name: "ebpf",
         summary: "socket-level rewriting, with nftables beneath",
-        automatic: false,
+        automatic: true,
         beneath: &["nftables"],
         with: Some((|host| Ok(Box::new(ebpf::Ebpf::open(host)?)), ebpf::Ebpf::clear)),
     },

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Ns {
         Self { path, handle, cgroup: None, _dir: dir }
     }
 
-    fn within(cgroup: &Cgroup) -> Self {
+    pub(super) fn within(cgroup: &Cgroup) -> Self {
         let mut ns = Self::new();
         ns.cgroup = Some(cgroup.path().to_owned());
         ns
@@ -69,6 +70,24 @@ impl Ns {
             work()
         };
         self.handle.run(inside).unwrap()
+    }
+
+    /// Does something while a process lives here: the network is found by that.
+    pub(super) fn while_it_lives<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (stop, wait) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let (ready, is_ready) = mpsc::channel();
+            scope.spawn(move || {
+                self.run(move || {
+                    ready.send(()).unwrap();
+                    let _ = wait.recv();
+                });
+            });
+            is_ready.recv().unwrap();
+            let done = work();
+            drop(stop);
+            done
+        })
     }
 }
 
@@ -101,7 +120,7 @@ pub(super) struct Lab {
     /// The pods of all other nodes.
     pub(super) others: Ns,
     pub(super) outside: Ns,
-    cgroup: Cgroup,
+    pub(super) cgroup: Cgroup,
     _bpf: tempfile::TempDir,
 }
 
@@ -146,6 +165,7 @@ impl Lab {
             host: Host {
                 cgroup: Some(cgroup.path().to_owned()),
                 bpf: Some(bpf.path().join("bpf")),
+                shared: false,
             },
             node: Ns::within(&cgroup),
             pods: (0..3).map(|_| Ns::within(&cgroup)).collect(),

@@ -3,9 +3,11 @@
 mod affinity;
 mod classic;
 mod connections;
+mod kin;
 mod lab;
 mod life;
 mod random;
+mod redial;
 mod relays;
 mod routes;
 mod socket;

@@ -81,12 +81,10 @@ pub(super) fn packets_agree(lab: &Lab, proxy: &Proxy<'_>, dice: &mut Dice, conte
                 true
             }
             (Verdict::Balance { choices, .. }, Heard::Answer { server, peer }) => {
-                let bare = !proxy.datapath.capabilities().hides_hairpin && server.ip() == source;
                 choices.iter().any(|choice| {
                     SocketAddr::new(choice.backend.address, choice.backend.port) == server
-                        && (bare && peer == source
                         // The node's own address is what masquerading gives.
-                        || packet.from_node && nodes.contains(&peer)
+                        && (packet.from_node && nodes.contains(&peer)
                         || (peer == source) != choice.masquerade)
                 })
             }

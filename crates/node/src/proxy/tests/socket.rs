@@ -11,22 +11,22 @@ use portolan_model::object::{Node, ObjectName, Protocol, ServiceType};
 use super::lab::{Heard, Lab, NODE, connect};
 use super::*;
 
-const POD: &str = "10.244.0.2";
-const VIP: &str = "10.96.0.9:80";
+pub(super) const POD: &str = "10.244.0.2";
+pub(super) const VIP: &str = "10.96.0.9:80";
 
 fn node_event() -> Event {
     Event::Node(Node { name: "node-0".into(), internal_ips: vec![NODE.into()], ..Node::default() })
 }
 
 /// A pod's UDP socket that gives up soon.
-fn udp(lab: &Lab, address: &str) -> UdpSocket {
+pub(super) fn udp(lab: &Lab, address: &str) -> UdpSocket {
     let socket = lab.at(ip(POD)).run(|| UdpSocket::bind(address).unwrap());
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     socket
 }
 
 /// Sends to `to` without connecting; who answered, and what it said of itself.
-fn talk(lab: &Lab, socket: &UdpSocket, to: &str) -> (SocketAddr, SocketAddr) {
+pub(super) fn talk(lab: &Lab, socket: &UdpSocket, to: &str) -> (SocketAddr, SocketAddr) {
     lab.at(ip(POD)).run(|| socket.send_to(b"who", to).unwrap());
     let mut buffer = [0; 200];
     let (length, from) = socket.recv_from(&mut buffer).unwrap();
@@ -41,14 +41,14 @@ fn pinned(lab: &Lab, prefix: &str) -> Vec<std::path::PathBuf> {
     all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix)).collect()
 }
 
-fn map(lab: &Lab, name: &str) -> Map {
+pub(super) fn map(lab: &Lab, name: &str) -> Map {
     let generations = pinned(lab, "maps_");
     assert_eq!(generations.len(), 1, "{generations:?}");
     Map::open(generations[0].join(name)).unwrap()
 }
 
 /// How many connections the tables beneath have translated.
-fn translated(lab: &Lab) -> usize {
+pub(super) fn translated(lab: &Lab) -> usize {
     lab.node.run(|| {
         let mut socket = portolan_linux::netlink::Socket::netfilter().unwrap();
         let mut count = 0;
@@ -115,54 +115,6 @@ fn udp_answers_come_from_the_service() {
     let socket = udp(&lab, "0.0.0.0:0");
     let (_, server) = talk(&lab, &socket, VIP);
     assert_eq!(talk(&lab, &socket, &server.to_string()), (server, server));
-}
-
-#[test]
-fn udp_follows_when_its_pod_goes() {
-    let lab = Lab::new("ebpf");
-    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
-    let (loose, fixed) = (udp(&lab, "0.0.0.0:0"), udp(&lab, "0.0.0.0:0"));
-    assert_eq!(talk(&lab, &loose, VIP).1, to("10.244.1.2:8080"));
-    lab.at(ip(POD)).run(|| fixed.connect(VIP).unwrap());
-    let direct = udp(&lab, "0.0.0.0:0");
-    lab.at(ip(POD)).run(|| direct.connect("10.244.1.2:8080").unwrap());
-    assert_eq!(map(&lab, "connected").entries().unwrap().len(), 1);
-    let (_, changes) = proxy.hear([Event::EndpointSlice(slice(&["10.244.2.2"]))]);
-    assert_eq!(talk(&lab, &loose, VIP), (to(VIP), to("10.244.2.2:8080")), "followed by itself");
-    let mut sweeper = crate::proxy::conntrack::Sweeper::default();
-    sweeper.note(&changes, []);
-    assert!(sweeper.concerns_udp());
-    let (snapshot, desired, datapath) = (&proxy.snapshot, &proxy.desired, &mut proxy.datapath);
-    // A process of the pod, whose network is to be found.
-    let (stop, wait) = std::sync::mpsc::channel::<()>();
-    let ended = std::thread::scope(|scope| {
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let pod = lab.at(ip(POD));
-        scope.spawn(move || {
-            pod.run(move || {
-                ready.send(()).unwrap();
-                let _ = wait.recv();
-            })
-        });
-        is_ready.recv().unwrap();
-        let ended = datapath.end_stale(&mut |dialled, backend| {
-            sweeper.is_stale_socket(snapshot, desired, dialled, backend)
-        });
-        drop(stop);
-        ended
-    });
-    assert_eq!(ended.unwrap(), 1);
-    let error = fixed.recv(&mut [0]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
-    direct.send(b"who").unwrap();
-    assert!(direct.recv(&mut [0; 200]).unwrap() > 0, "who dialled the pod itself is left alone");
-    lab.at(ip(POD)).run(|| fixed.connect(VIP).unwrap());
-    let mut buffer = [0; 200];
-    fixed.send(b"who").unwrap();
-    let length = fixed.recv(&mut buffer).unwrap();
-    assert!(buffer[..length].starts_with(b"10.244.2.2:8080"));
-    drop(fixed);
-    assert_eq!(map(&lab, "connected").entries().unwrap().len(), 0, "a closed socket is forgotten");
 }
 
 #[test]

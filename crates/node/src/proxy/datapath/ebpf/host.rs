@@ -80,6 +80,11 @@ pub(super) fn find_cgroup(host: &Host) -> Result<PathBuf, EbpfError> {
     cgroup::root().map_err(EbpfError::NoCgroups)
 }
 
+/// Whether others than this node's processes are in its cgroup too.
+pub(super) fn is_shared(host: &Host) -> bool {
+    host.shared || host.cgroup.is_none()
+}
+
 /// The directories that may hold our pins, without mounting anything.
 fn roots(host: &Host) -> Vec<PathBuf> {
     match &host.bpf {
@@ -101,13 +106,16 @@ pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
     }
 }
 
-/// Whether the kernel takes the programs; nothing stays.
-pub(super) fn probe(root: &Path, cookie: u64) -> Result<(), EbpfError> {
-    let pins = Pins::of(&root.join(format!("probe_{}", std::process::id())), cookie);
+/// Whether the kernel takes the programs and lets them run at the cgroup; nothing stays. They know
+/// no Service, so they pass all that they meet meanwhile.
+pub(super) fn probe(root: &Path, cookie: u64, cgroup: &Path) -> Result<(), EbpfError> {
+    let directory = root.join(format!("probe_{}", std::process::id()));
+    let pins = Pins::of(&directory, cookie, true);
     let small = Sizes { frontends: 1, pools: 1, slots: 1, backends: 1 };
-    let made = pins.make(small, cookie);
-    let _ = std::fs::remove_dir_all(root.join(format!("probe_{}", std::process::id())));
-    made.map(drop)
+    let tried = pins.make(small, cookie).and_then(|made| pins.attach(&made, cgroup));
+    let removed = std::fs::remove_dir_all(&directory);
+    tried?;
+    removed.map_err(|source| EbpfError::Files { action: "remove", path: directory, source })
 }
 
 /// Whether nobody has pinned anything here; some kernels put two files of their own into every
@@ -126,7 +134,7 @@ pub(super) fn clear(host: &Host) -> Result<(), EbpfError> {
         Err(_) => return Ok(()),
     };
     for root in roots(host).iter().filter(|path| bpf::is_bpffs(path)) {
-        let pins = Pins::of(root, cookie);
+        let pins = Pins::of(root, cookie, is_shared(host));
         if pins.exist() {
             pins.remove()?;
         }

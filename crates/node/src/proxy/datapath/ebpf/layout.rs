@@ -15,14 +15,15 @@ pub(super) fn object() -> &'static [u8] {
     &ALIGNED.0
 }
 
-/// The constant of the object that holds the node's network namespace.
+/// Constants of the object: the node's network namespace, and whether its cgroup is others' too.
 pub(super) const NODE_NETNS: &str = "node_netns";
+pub(super) const SHARED_CGROUP: &str = "shared_cgroup";
 
 /// `struct address`: a frontend's key, and both halves of `struct peer`.
 pub(super) type Key = [u8; 20];
 
-/// Lengths of the values of maps that only programs read and write: `struct kept`, `struct peer`
-/// and `struct talks`.
+/// Lengths of the values of maps that only programs write: `struct kept`, `struct peer` and
+/// `struct talks`.
 pub(super) const KEPT: usize = 16;
 pub(super) const PEER: usize = 2 * size_of::<Key>();
 pub(super) const TALKS: usize = 224;
@@ -31,10 +32,18 @@ pub(super) const TALKS: usize = 224;
 pub(super) const NODE_ONLY: u32 = 1;
 pub(super) const RESERVED: u32 = 2;
 
+/// What is known of a network namespace: nobody has looked; it is this node's; it is not.
+pub(super) const ASKED: u32 = 0;
+pub(super) const MEMBER: u32 = 1;
+pub(super) const STRANGER: u32 = 2;
+
 /// `struct pool`, in bytes.
 pub(super) mod pool {
     pub(in super::super) const RANGE: usize = 0;
-    pub(in super::super) const AFFINITY: usize = 8;
+    pub(in super::super) const LOCAL: usize = 8;
+    pub(in super::super) const AFFINITY: usize = 16;
+    pub(in super::super) const GENERATION: usize = 20;
+    pub(in super::super) const LENGTH: usize = 24;
 }
 
 /// `struct backend`, in bytes.
@@ -117,7 +126,7 @@ pub(super) fn backend_address(words: &[u32; 8]) -> SocketAddr {
     SocketAddr::new(IpAddr::from(ip).to_canonical(), port)
 }
 
-/// `pool.range`: where a pool's slots begin, and how many there are.
+/// `pool.range` and `pool.local`: where slots begin, and how many there are.
 pub(super) fn range(first: u32, count: u32) -> u64 {
     u64::from(count) << 32 | u64::from(first)
 }
@@ -164,13 +173,16 @@ mod tests {
             [
                 [key_length, 16, 18].as_slice(),
                 &[size_of_val(&Entry { pool: 0, flags: 0 }.bytes()), 4],
-                &[16, pool::AFFINITY],
+                &[pool::LENGTH, pool::LOCAL, pool::AFFINITY, pool::GENERATION],
                 &[size_of_val(&[0_u32; 8]), 16, backend::POOL, backend::SERIAL],
                 &[16, 8],
                 &[KEPT, 4, 8],
+                // `struct kinship`, which programs alone know.
+                &[16],
                 &[PEER, key_length],
                 &[TALKS],
                 &[NODE_ONLY as usize, RESERVED as usize],
+                &[ASKED as usize, MEMBER as usize, STRANGER as usize],
             ]
             .concat()
         );

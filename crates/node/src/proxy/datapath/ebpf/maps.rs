@@ -13,9 +13,9 @@ use portolan_linux::{Attempt, Failed};
 use portolan_model::Desired;
 use portolan_model::frontend::PoolKey;
 
-use super::layout::{Entry, Key, backend, backend_address, backend_words, pool, range, read_range};
+use super::layout::{Entry, Key, backend, backend_address, backend_words, pool, read_range};
 use super::numbers::room;
-use super::plane::{Member, Plane, PoolState, Sizes, Writes};
+use super::plane::{Local, Member, Plane, PoolState, PoolWords, Sizes, Writes, local_room};
 use super::served::{keys, served};
 
 #[derive(Debug)]
@@ -25,14 +25,16 @@ pub(super) struct Maps {
     slots: SharedArray,
     backends: SharedArray,
     pub(super) connected: Map,
+    pub(super) namespaces: Map,
 }
 
 /// A pool as a program finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) first: u32,
-    pub(super) affinity: u32,
+    pub(super) words: PoolWords,
     pub(super) members: Vec<Member>,
+    /// Numbers of those that are pods of this node.
+    pub(super) local: Vec<u32>,
 }
 
 impl Maps {
@@ -43,6 +45,7 @@ impl Maps {
             slots: SharedArray::open(directory.join("slots"))?,
             backends: SharedArray::open(directory.join("backends"))?,
             connected: Map::open(directory.join("connected"))?,
+            namespaces: Map::open(directory.join("namespaces"))?,
         };
         let shape = maps.frontends.shape();
         if (shape.key, shape.value) == (size_of::<Key>(), 8) {
@@ -81,11 +84,12 @@ impl Maps {
         if number == 0 || number >= self.pools.len() {
             return None;
         }
-        let (first, count) =
-            read_range(self.pools.double(number, pool::RANGE).load(Ordering::Relaxed));
-        if u64::from(first) + u64::from(count) > u64::from(self.slots.len()) {
-            return None;
-        }
+        let words = self.pool_words(number);
+        let slots = |range| {
+            let (first, count) = read_range(range);
+            let inside = u64::from(first) + u64::from(count) <= u64::from(self.slots.len());
+            inside.then(|| first..first + count)
+        };
         let member = |slot| {
             let id = self.slots.word(slot, 0).load(Ordering::Relaxed);
             if id == 0 || id >= self.backends.len() {
@@ -96,9 +100,20 @@ impl Maps {
             let right = words[backend::POOL / 4] == number && serial != 0;
             right.then(|| Member { address: backend_address(&words), number: id, serial })
         };
-        let members = (first..first + count).map(member).collect::<Option<_>>()?;
-        let affinity = self.pools.word(number, pool::AFFINITY).load(Ordering::Relaxed);
-        Some(Found { first, affinity, members })
+        let members: Vec<Member> = slots(words.range)?.map(member).collect::<Option<_>>()?;
+        let local = slots(words.local)?.map(|slot| Some(member(slot)?.number));
+        Some(Found { words, members, local: local.collect::<Option<_>>()? })
+    }
+
+    fn pool_words(&self, number: u32) -> PoolWords {
+        let double = |at| self.pools.double(number, at).load(Ordering::Relaxed);
+        let word = |at| self.pools.word(number, at).load(Ordering::Relaxed);
+        PoolWords {
+            range: double(pool::RANGE),
+            local: double(pool::LOCAL),
+            affinity: word(pool::AFFINITY),
+            generation: word(pool::GENERATION),
+        }
     }
 
     /// What an earlier process left, as far as it is whole and still wanted.
@@ -118,45 +133,69 @@ impl Maps {
                 if !numbers.insert(entry.pool) {
                     continue;
                 }
-                let Some(Found { first, affinity, members: all }) = self.pool(entry.pool) else {
+                let Some(Found { words, members: all, local }) = self.pool(entry.pool) else {
                     continue;
                 };
-                let alone = all.iter().all(|member| members.insert(member.number))
-                    && (first..first + all.len() as u32).all(|slot| slots.insert(slot));
-                if alone {
-                    let (number, room) = (entry.pool, room(all.len()));
-                    let state = PoolState { number, affinity, first, room, members: all };
+                let mut alone = |range| {
+                    let (first, count) = read_range(range);
+                    (first..first + count).all(|slot| slots.insert(slot)).then_some(first)
+                };
+                let first = alone(words.range);
+                let again = alone(words.local);
+                if let (Some(first), Some(again)) = (first, again)
+                    && all.iter().all(|member| members.insert(member.number))
+                {
+                    let local =
+                        Local { first: again, members: local, generation: words.generation };
+                    let state = PoolState {
+                        number: entry.pool,
+                        affinity: words.affinity,
+                        first,
+                        room: room(all.len()),
+                        members: all,
+                        local,
+                    };
                     found.insert(pool, state);
                     break;
                 }
             }
         }
         // Rooms may have been larger than what they hold; nobody else's begins inside.
-        let mut starts: Vec<u32> = found.values().map(|pool| pool.first).collect();
+        let local = found.values().map(|pool| &pool.local);
+        let local = local.filter(|local| !local.members.is_empty()).map(|local| local.first);
+        let mut starts: Vec<u32> = found.values().map(|pool| pool.first).chain(local).collect();
         starts.sort_unstable();
         let limit = self.slots.len();
+        let end = |first: u32| {
+            let next = starts.partition_point(|start| *start <= first);
+            starts.get(next).copied().unwrap_or(limit)
+        };
         for pool in found.values_mut() {
-            let next = starts.partition_point(|start| *start <= pool.first);
-            let end = starts.get(next).copied().unwrap_or(limit);
-            pool.room = pool.room.min(end - pool.first);
+            pool.room = pool.room.min(end(pool.first) - pool.first);
+            // These are given back whole.
+            let local = &mut pool.local;
+            if local.first + local_room(local.members.len()) > end(local.first) {
+                *local = Local::default();
+            }
         }
         let serials = (1..self.backends.len())
             .map(|number| self.backends.word(number, backend::SERIAL).load(Ordering::Relaxed));
-        Ok(Plane::adopt(found, serials.max().unwrap_or(0), self.sizes()))
+        let generations = (1..self.pools.len()).map(|number| self.pool_words(number).generation);
+        let last = serials.chain(generations).max().unwrap_or(0);
+        Ok(Plane::adopt(found, last, self.sizes()))
     }
 
-    fn set_pool(&self, number: u32, first: u32, count: u32, affinity: u32) -> bool {
-        let place = self.pools.word(number, pool::AFFINITY);
-        let mut changed = place.load(Ordering::Relaxed) != affinity;
-        if changed {
-            place.store(affinity, Ordering::Release);
+    /// What a program reads first is written last: it never misses a local member of a range.
+    fn set_pool(&self, number: u32, words: PoolWords) -> bool {
+        let found = self.pool_words(number);
+        if found == words {
+            return false;
         }
-        let (place, range) = (self.pools.double(number, pool::RANGE), range(first, count));
-        if place.load(Ordering::Relaxed) != range {
-            place.store(range, Ordering::Release);
-            changed = true;
-        }
-        changed
+        self.pools.word(number, pool::AFFINITY).store(words.affinity, Ordering::Release);
+        self.pools.double(number, pool::LOCAL).store(words.local, Ordering::Release);
+        self.pools.word(number, pool::GENERATION).store(words.generation, Ordering::Release);
+        self.pools.double(number, pool::RANGE).store(words.range, Ordering::Release);
+        true
     }
 
     fn set_gone(&self, number: u32) -> bool {
@@ -193,8 +232,8 @@ impl Maps {
         for (slot, number) in &writes.slots {
             count += usize::from(self.slots.set(*slot, &[*number]));
         }
-        for (number, (first, members, affinity)) in &writes.pools {
-            count += usize::from(self.set_pool(*number, *first, *members, *affinity));
+        for (number, words) in &writes.pools {
+            count += usize::from(self.set_pool(*number, *words));
         }
         let put = writes.frontends.iter().filter_map(|(key, entry)| Some((*key, (*entry)?)));
         let gone =
@@ -218,19 +257,21 @@ impl Maps {
             for (member, slot) in pool.members.iter().zip(pool.first..) {
                 count += usize::from(self.slots.set(slot, &[member.number]));
             }
+            for (number, slot) in pool.local.members.iter().zip(pool.local.first..) {
+                count += usize::from(self.slots.set(slot, &[*number]));
+            }
         }
         let mut used = vec![false; self.pools.len() as usize];
         for pool in plane.pools.values() {
             used[pool.number as usize] = true;
-            let members = pool.members.len() as u32;
-            count += usize::from(self.set_pool(pool.number, pool.first, members, pool.affinity));
+            count += usize::from(self.set_pool(pool.number, pool.words()));
         }
         let held = self.frontends()?;
         let put = plane.frontends.iter().filter(|(key, entry)| held.get(*key) != Some(*entry));
         let gone = held.keys().filter(|key| !plane.frontends.contains_key(*key));
         count += self.set_frontends(put.map(|(key, entry)| (*key, *entry)), gone.copied())?;
         for (number, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-            count += usize::from(self.set_pool(number as u32, 0, 0, 0));
+            count += usize::from(self.set_pool(number as u32, PoolWords::default()));
         }
         for (number, _) in live.iter().enumerate().filter(|(_, live)| !**live) {
             count += usize::from(self.set_gone(number as u32));
@@ -242,8 +283,9 @@ impl Maps {
     pub(super) fn agree(&self, plane: &Plane) -> Attempt<bool> {
         let pools = plane.pools.values().all(|pool| {
             self.pool(pool.number).is_some_and(|found| {
-                (found.first, found.affinity) == (pool.first, pool.affinity)
+                found.words == pool.words()
                     && found.members == pool.members
+                    && found.local == pool.local.members
             })
         });
         Ok(pools && self.frontends()? == plane.frontends)

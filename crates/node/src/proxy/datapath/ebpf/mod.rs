@@ -4,6 +4,7 @@
 mod host;
 mod layout;
 mod maps;
+mod members;
 mod numbers;
 mod observe;
 mod pins;
@@ -18,10 +19,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use portolan_linux::bpf;
+use portolan_linux::netns::NetNs;
 use portolan_model::{Changes, Desired};
 
 use super::nftables::Nftables;
-use super::{Applied, ApplyError, Capabilities, Datapath, Host, Observed, Scope};
+use super::{Applied, ApplyError, Capabilities, Datapath, Host, Observed, Redialled, Scope};
 pub use host::EbpfError;
 use maps::Maps;
 use pins::{Generation, Pins};
@@ -34,6 +36,8 @@ pub struct Ebpf {
     cgroup: PathBuf,
     pins: Pins,
     cookie: u64,
+    /// The node's own network namespace, where the cgroup is not the node's alone.
+    shared: Option<NetNs>,
     live: Option<Live>,
     /// What lies in the maps; `None` before the first pass.
     plane: Option<Plane>,
@@ -64,13 +68,25 @@ impl Ebpf {
         let cgroup = host::find_cgroup(host)?;
         let cookie = bpf::netns_cookie().map_err(EbpfError::NoCookie)?;
         let root = host::find_file_system(host)?;
-        let pins = Pins::of(&root, cookie);
+        let shared =
+            host::is_shared(host).then(NetNs::current).transpose().map_err(EbpfError::from)?;
+        let pins = Pins::of(&root, cookie, shared.is_some());
         let live = pins.live().and_then(|generation| Live::open(generation).ok());
         if live.is_none() {
-            host::probe(&root, cookie)?;
+            host::probe(&root, cookie, &cgroup)?;
         }
         let beneath = Nftables::open()?;
-        Ok(Self { beneath, cgroup, pins, cookie, live, plane: None, steady: false, sound: true })
+        Ok(Self {
+            beneath,
+            cgroup,
+            pins,
+            cookie,
+            shared,
+            live,
+            plane: None,
+            steady: false,
+            sound: true,
+        })
     }
 
     /// Removes the socket half alone.
@@ -135,7 +151,7 @@ impl Datapath for Ebpf {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { hides_hairpin: false, ..self.beneath.capabilities() }
+        self.beneath.capabilities()
     }
 
     /// The tables beneath come first: they serve whatever the socket half does not know yet.
@@ -161,6 +177,14 @@ impl Datapath for Ebpf {
 
     fn may_have_drifted(&mut self) -> bool {
         let (Some(plane), Some(live)) = (&self.plane, &self.live) else { return true };
+        if let Some(node) = &self.shared
+            && let Err(error) = members::look(&live.maps.namespaces, &self.cgroup, node)
+        {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "cannot tell whose some network namespaces are; the tables beneath serve them"
+            );
+        }
         self.beneath.may_have_drifted()
             || !self.pins.attached(&live.generation, &self.cgroup)
             || !live.maps.agree(plane).unwrap_or(false)
@@ -181,12 +205,12 @@ impl Datapath for Ebpf {
         Ok(observed)
     }
 
-    fn end_stale(
+    fn redial_stale(
         &mut self,
         is_stale: &mut dyn FnMut(SocketAddr, SocketAddr) -> bool,
-    ) -> Result<usize, ApplyError> {
-        let Some(live) = &self.live else { return Ok(0) };
-        Ok(sockets::end_stale(&live.maps.connected, &self.cgroup, is_stale)?)
+    ) -> Result<Redialled, ApplyError> {
+        let Some(live) = &self.live else { return Ok(Redialled::default()) };
+        Ok(sockets::redial_stale(&live.maps.connected, &self.cgroup, is_stale)?)
     }
 
     fn remove(&mut self) -> Result<(), ApplyError> {

@@ -44,7 +44,7 @@ pub(super) fn add(maps: &Maps, plane: Option<&Plane>, observed: &mut Observed) -
         };
         let served = maps.pool(entry.pool).map(|pool| ObservedAction::Balance {
             backends: pool.members.iter().map(|member| member.address).collect::<BTreeSet<_>>(),
-            affinity_seconds: (pool.affinity != 0).then_some(pool.affinity),
+            affinity_seconds: (pool.words.affinity != 0).then_some(pool.words.affinity),
         });
         if served.as_ref() != Some(&frontend.inside) {
             observed.strays.push(format!("{known} is {served:?} at the socket ({place})"));

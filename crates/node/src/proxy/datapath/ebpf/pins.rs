@@ -16,7 +16,7 @@ use portolan_linux::bpf::{self, Hook, Link, Map, Object, Program};
 use sha2::{Digest, Sha256};
 
 use super::EbpfError;
-use super::layout::{KEPT, NODE_NETNS, PEER, TALKS, object};
+use super::layout::{KEPT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, object};
 use super::plane::Sizes;
 
 /// The programs, and where they run.
@@ -38,8 +38,9 @@ pub(super) const HOOKS: [(&str, Hook); 11] = [
 const OPTIONAL: [&str; 2] = ["bind4", "bind6"];
 
 /// Maps that every generation shares, with the lengths of key and value.
-const SHARED: [(&str, usize, usize); 4] = [
+const SHARED: [(&str, usize, usize); 5] = [
     ("affinity", 16, KEPT),
+    ("namespaces", 8, 4),
     ("connected", 8, PEER),
     ("peers", 4, PEER),
     ("conversations", 4, TALKS),
@@ -49,6 +50,8 @@ const SHARED: [(&str, usize, usize); 4] = [
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
     node: PathBuf,
+    /// Whether the cgroup is not the node's alone.
+    shared: bool,
 }
 
 /// Maps and programs that belong together.
@@ -64,18 +67,19 @@ fn named(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Eb
     move |source| EbpfError::Files { action, path, source }
 }
 
-/// Which object the programs come from.
-fn digest() -> String {
-    Sha256::digest(object()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn program_path(generation: &Path, name: &str) -> PathBuf {
     generation.join(format!("program_{name}"))
 }
 
 impl Pins {
-    pub(super) fn of(root: &Path, cookie: u64) -> Self {
-        Self { node: root.join("portolan").join(format!("netns_{cookie}")) }
+    pub(super) fn of(root: &Path, cookie: u64, shared: bool) -> Self {
+        Self { node: root.join("portolan").join(format!("netns_{cookie}")), shared }
+    }
+
+    /// Which programs these are: the object, and what of its constants may change.
+    fn digest(&self) -> String {
+        let digest = Sha256::new().chain_update(object()).chain_update([self.shared.into()]);
+        digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(super) fn exist(&self) -> bool {
@@ -100,7 +104,7 @@ impl Pins {
     /// The generation that the links run, if it is of this very object.
     pub(super) fn live(&self) -> Option<Generation> {
         let running = self.running();
-        let ours = self.generations().into_iter().filter(|(_, found, _)| *found == digest());
+        let ours = self.generations().into_iter().filter(|(_, found, _)| *found == self.digest());
         let mut all = ours.map(|(path, ..)| {
             let id = |name| Program::open(program_path(&path, name)).ok()?.id().ok();
             let programs: BTreeMap<_, _> =
@@ -124,7 +128,7 @@ impl Pins {
     /// Loads a new generation, empty but for what all generations share.
     pub(super) fn make(&self, sizes: Sizes, cookie: u64) -> Result<Generation, EbpfError> {
         let number = self.generations().iter().map(|(_, _, number)| number + 1).max().unwrap_or(1);
-        let path = self.node.join(format!("maps_{}_{number}", digest()));
+        let path = self.node.join(format!("maps_{}_{number}", self.digest()));
         fs::create_dir_all(&path).map_err(named(&path, "create"))?;
         let made = self.fill(&path, sizes, cookie);
         if made.is_err() {
@@ -158,7 +162,7 @@ impl Pins {
                 ("slots", sizes.slots),
                 ("backends", sizes.backends),
             ],
-            constants: &[(NODE_NETNS, cookie)],
+            constants: &[(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())],
             pins: path,
             optional: &OPTIONAL,
         })?;

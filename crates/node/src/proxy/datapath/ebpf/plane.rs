@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use portolan_model::backend::Pool;
+use portolan_model::backend::{Backend, Pool};
 use portolan_model::frontend::{FrontendAddress, FrontendKey, PoolKey, PortName};
 use portolan_model::{Changes, Desired};
 
-use super::layout::{Entry, Key, RESERVED, protocol_number};
+use super::layout::{Entry, Key, RESERVED, protocol_number, range};
 use super::numbers::{Blocks, Full, Numbers, room};
 use super::served::{keys, reservation, served};
 
@@ -31,6 +31,37 @@ pub(super) struct PoolState {
     pub(super) room: u32,
     /// By slot. Their order is that of arrival, so that one that goes or comes moves at most one.
     pub(super) members: Vec<Member>,
+    pub(super) local: Local,
+}
+
+/// The members of a pool that are pods of this node: who dials the pool may be one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Local {
+    /// First of the slots that hold them once more.
+    pub(super) first: u32,
+    pub(super) members: Vec<u32>,
+    /// Another one whenever the members are others.
+    pub(super) generation: u32,
+}
+
+/// What is written of a pool itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PoolWords {
+    pub(super) range: u64,
+    pub(super) local: u64,
+    pub(super) affinity: u32,
+    pub(super) generation: u32,
+}
+
+impl PoolState {
+    pub(super) fn words(&self) -> PoolWords {
+        PoolWords {
+            range: range(self.first, self.members.len() as u32),
+            local: range(self.local.first, self.local.members.len() as u32),
+            affinity: self.affinity,
+            generation: self.local.generation,
+        }
+    }
 }
 
 /// How many elements each map holds at most.
@@ -48,8 +79,8 @@ pub(super) struct Writes {
     /// A backend with the number of its pool.
     pub(super) members: Vec<(u32, Member)>,
     pub(super) slots: Vec<(u32, u32)>,
-    /// Pools by number: first slot, number of members, affinity.
-    pub(super) pools: BTreeMap<u32, (u32, u32, u32)>,
+    /// Pools by number.
+    pub(super) pools: BTreeMap<u32, PoolWords>,
     pub(super) frontends: BTreeMap<Key, Option<Entry>>,
     /// Numbers of backends that are no more.
     pub(super) gone: Vec<u32>,
@@ -75,7 +106,11 @@ impl Plane {
         let numbers: HashSet<u32> = found.values().map(|pool| pool.number).collect();
         let members =
             found.values().flat_map(|pool| pool.members.iter().map(|member| member.number));
-        let next = found.values().map(|pool| pool.first + pool.room).max().unwrap_or(0);
+        let ends = found.values().map(|pool| {
+            let local = &pool.local;
+            (pool.first + pool.room).max(local.first + local_room(local.members.len()))
+        });
+        let next = ends.max().unwrap_or(0);
         Self {
             sizes,
             numbers: Numbers::without(&numbers, sizes.pools),
@@ -100,7 +135,7 @@ impl Plane {
         Sizes {
             frontends: ample(entries.sum()),
             pools: ample(pools().count()),
-            slots: ample(pools().map(|(_, pool)| room(pool.backends.len()) as usize).sum()),
+            slots: ample(pools().map(|(_, pool)| slots(desired, pool)).sum()),
             backends: ample(pools().map(|(_, pool)| pool.backends.len()).sum()),
         }
     }
@@ -114,6 +149,11 @@ impl Plane {
         for pool in self.pools.values_mut() {
             pool.room = room(pool.members.len());
             pool.first = self.blocks.allocate(pool.room)?;
+            let local = &mut pool.local;
+            local.first = match local_room(local.members.len()) {
+                0 => 0,
+                room => self.blocks.allocate(room)?,
+            };
         }
         Ok(())
     }
@@ -128,7 +168,7 @@ impl Plane {
         let mut touched: BTreeSet<Arc<PortName>> = BTreeSet::new();
         for (key, change) in changes.pools.iter().filter(|(key, _)| is_served(key)) {
             touched.insert(key.port.clone());
-            self.follow_pool(key, change.after.as_ref(), &mut writes)?;
+            self.follow_pool(desired, key, change.after.as_ref(), &mut writes)?;
         }
         for (key, change) in &changes.frontends {
             let both = [&change.before, &change.after];
@@ -159,10 +199,10 @@ impl Plane {
         let stale: Vec<_> =
             self.pools.keys().filter(|key| desired.pool(key).is_none()).cloned().collect();
         for key in stale {
-            self.follow_pool(&key, None, &mut writes)?;
+            self.follow_pool(desired, &key, None, &mut writes)?;
         }
         for (key, pool) in desired.pools().filter(|(key, _)| is_served(key)) {
-            self.follow_pool(key, Some(pool), &mut writes)?;
+            self.follow_pool(desired, key, Some(pool), &mut writes)?;
             // Nobody writes these one by one.
             writes = Writes::default();
         }
@@ -216,17 +256,19 @@ impl Plane {
 
     fn follow_pool(
         &mut self,
+        desired: &Desired,
         key: &PoolKey,
         after: Option<&Pool>,
         writes: &mut Writes,
     ) -> Result<(), Full> {
         let Some(after) = after else {
             if let Some(old) = self.pools.remove(key) {
-                writes.pools.insert(old.number, (0, 0, 0));
+                writes.pools.insert(old.number, PoolWords::default());
                 writes.gone.extend(old.members.iter().map(|member| member.number));
                 old.members.iter().for_each(|member| self.members.free(member.number));
                 self.numbers.free(old.number);
                 self.blocks.free(old.first, old.room);
+                self.free_local(&old.local);
             }
             return Ok(());
         };
@@ -245,14 +287,61 @@ impl Plane {
                     first: self.blocks.allocate(room)?,
                     room,
                     members: Vec::with_capacity(wanted.len()),
+                    local: Local::default(),
                 }
             }
         };
         pool.affinity = after.affinity_seconds.unwrap_or(0);
-        let result = self.follow_members(&mut pool, &wanted, writes);
-        writes.pools.insert(pool.number, (pool.first, pool.members.len() as u32, pool.affinity));
+        let result = self
+            .follow_members(&mut pool, &wanted, writes)
+            .and_then(|()| self.follow_local(desired, &mut pool, after, writes));
+        writes.pools.insert(pool.number, pool.words());
         self.pools.insert(key.clone(), pool);
         result
+    }
+
+    /// Whatever changes among the local members, they move to other slots: a program sees all of
+    /// them as they were or as they are.
+    fn follow_local(
+        &mut self,
+        desired: &Desired,
+        pool: &mut PoolState,
+        after: &Pool,
+        writes: &mut Writes,
+    ) -> Result<(), Full> {
+        let wanted: HashSet<SocketAddr> = local(desired, after)
+            .map(|backend| SocketAddr::new(backend.address, backend.port))
+            .collect();
+        let members: Vec<u32> = if wanted.is_empty() {
+            vec![]
+        } else {
+            let local = pool.members.iter().filter(|member| wanted.contains(&member.address));
+            local.map(|member| member.number).collect()
+        };
+        if members == pool.local.members {
+            return Ok(());
+        }
+        self.free_local(&std::mem::take(&mut pool.local));
+        let first = match local_room(members.len()) {
+            0 => 0,
+            room => self.blocks.allocate(room)?,
+        };
+        writes.slots.extend((first..).zip(members.iter().copied()));
+        pool.local = Local { first, members, generation: self.next_serial() };
+        Ok(())
+    }
+
+    fn free_local(&mut self, local: &Local) {
+        match local_room(local.members.len()) {
+            0 => {}
+            room => self.blocks.free(local.first, room),
+        }
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        // Zero means gone.
+        self.serial = self.serial.wrapping_add(1).max(1);
+        self.serial
     }
 
     /// Replacements take the place of what goes, and the last fills a hole.
@@ -316,12 +405,27 @@ impl Plane {
         address: SocketAddr,
         writes: &mut Writes,
     ) -> Result<Member, Full> {
-        // Zero means gone.
-        self.serial = self.serial.wrapping_add(1).max(1);
-        let member = Member { address, number: self.members.allocate()?, serial: self.serial };
+        let (number, serial) = (self.members.allocate()?, self.next_serial());
+        let member = Member { address, number, serial };
         writes.members.push((pool, member));
         Ok(member)
     }
+}
+
+/// The backends that are pods of this node; those in the node's own namespace have its addresses.
+fn local<'a>(desired: &'a Desired, pool: &'a Pool) -> impl Iterator<Item = &'a Backend> {
+    let own = desired.own_addresses();
+    pool.backends.iter().filter(|backend| backend.local && !own.contains(&backend.address))
+}
+
+/// How many slots a pool takes.
+fn slots(desired: &Desired, pool: &Pool) -> usize {
+    (room(pool.backends.len()) + local_room(local(desired, pool).count())) as usize
+}
+
+/// The slots that so many local members are given.
+pub(super) fn local_room(members: usize) -> u32 {
+    if members == 0 { 0 } else { room(members) }
 }
 
 fn is_served(key: &PoolKey) -> bool {

@@ -1,5 +1,8 @@
 //! Connected UDP sockets whose backend is gone. Nothing that they send passes a hook any more, and
-//! nobody would ever tell them; so they are told, and dial again.
+//! nobody would ever tell them. So they are connected again, to the address that they dialled, in
+//! their owners' stead: the programs hand them another backend, and where there is none the tables
+//! beneath serve them from then on. Where an owner's descriptor cannot be had, the connection is
+//! ended, and the owner dials again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,63 +11,126 @@ use std::path::Path;
 use hashbrown::{HashMap, HashSet};
 use portolan_linux::bpf::Map;
 use portolan_linux::cgroup::Cgroup;
+use portolan_linux::foreign::{Foreign, Holder, holders};
 use portolan_linux::netlink::Socket;
 use portolan_linux::netns::NetNs;
-use portolan_linux::sock_diag;
+use portolan_linux::sock_diag::{self, UdpSocket};
+use portolan_linux::{Attempt, Failed};
 
 use super::EbpfError;
 use super::layout::{Key, read_key};
+use crate::proxy::datapath::Redialled;
 
-/// Ends the connections for which `is_stale` says so of frontend and backend. Returns how many.
-pub(super) fn end_stale(
+/// What a socket dialled and got, as it is in the map.
+struct Stale {
+    frontend: SocketAddr,
+    backend: SocketAddr,
+    value: Vec<u8>,
+}
+
+/// Connects anew what `is_stale` says so of, by frontend and backend.
+pub(super) fn redial_stale(
     connected: &Map,
     cgroup: &Path,
     is_stale: &mut dyn FnMut(SocketAddr, SocketAddr) -> bool,
-) -> Result<usize, EbpfError> {
-    let mut stale: HashMap<u64, SocketAddr> = HashMap::new();
-    for (cookie, peer) in connected.entries()?.iter() {
-        let (frontend, backend) = peer.split_at(size_of::<Key>().min(peer.len()));
+) -> Result<Redialled, EbpfError> {
+    let mut stale: HashMap<u64, Stale> = HashMap::new();
+    for (cookie, value) in connected.entries()?.iter() {
+        let (frontend, backend) = value.split_at(size_of::<Key>().min(value.len()));
         let parts = (cookie.first_chunk(), read_key(frontend), read_key(backend));
         if let (Some(cookie), Some((frontend, _)), Some((backend, _))) = parts
             && is_stale(frontend, backend)
         {
-            stale.insert(u64::from_ne_bytes(*cookie), backend);
+            let value = value.to_vec();
+            stale.insert(u64::from_ne_bytes(*cookie), Stale { frontend, backend, value });
         }
     }
+    let mut done = Redialled::default();
     if stale.is_empty() {
-        return Ok(0);
+        return Ok(done);
     }
-    let mut ended = 0;
-    for netns in networks(cgroup)?.values() {
-        ended += netns.run(|| end_in_this(&stale))??;
+    let threads = Cgroup::existing(cgroup).all_threads()?;
+    let mut found: Vec<(Socket, Vec<UdpSocket>)> = Vec::new();
+    for netns in networks(&threads).values() {
+        found.push(netns.run(|| find_in_this(&stale))??);
     }
-    let cookies: Vec<u8> = stale.keys().flat_map(|cookie| cookie.to_ne_bytes()).collect();
-    connected.delete(&cookies)?;
-    Ok(ended)
-}
-
-fn end_in_this(stale: &HashMap<u64, SocketAddr>) -> Result<usize, EbpfError> {
-    let mut socket = Socket::sock_diag()?;
-    let mut ended = 0;
-    for found in sock_diag::connected_udp(&mut socket)? {
-        if stale.get(&found.cookie) == Some(&found.peer) {
-            ended += usize::from(sock_diag::abort(&mut socket, &found)?);
+    let inodes = found.iter().flat_map(|(_, sockets)| sockets.iter().map(|socket| socket.inode));
+    let held = holders(&threads, &inodes.collect());
+    for (diag, sockets) in &mut found {
+        for socket in sockets.iter() {
+            let Some(stale) = stale.get(&socket.cookie) else { continue };
+            let holders = held.get(&socket.inode).map_or(&[][..], Vec::as_slice);
+            match redial(holders, socket.cookie, stale) {
+                Some(Ok(())) => done.moved += 1,
+                // Its owner has dialled somebody else meanwhile, or closed it.
+                Some(Err(error)) if error.missing() => {}
+                failed => {
+                    let reason = failed.and_then(Result::err);
+                    tracing::debug!(
+                        dialled = %stale.frontend,
+                        backend = %stale.backend,
+                        reason = reason.as_ref().map(|error| error as &dyn std::error::Error),
+                        "a connected UDP socket cannot be moved to another endpoint; it is ended"
+                    );
+                    done.ended += usize::from(sock_diag::abort(diag, socket)?);
+                }
+            }
         }
     }
-    Ok(ended)
+    forget(connected, &stale)?;
+    Ok(done)
 }
 
-/// The network namespaces that the cgroup's threads are in, by their numbers.
-fn networks(cgroup: &Path) -> Result<BTreeMap<u64, NetNs>, EbpfError> {
+/// Connects a socket again by one of the descriptors that lead to it; `None` if there is none.
+fn redial(holders: &[Holder], cookie: u64, stale: &Stale) -> Option<Attempt<()>> {
+    let mut last = None;
+    for holder in holders {
+        let result = Foreign::open(*holder, cookie).and_then(|socket| {
+            // As long as it is connected to that backend it says that its peer is the frontend.
+            if socket.peer()? != stale.frontend {
+                let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+                return Err(Failed::new("find a socket as it was", source));
+            }
+            socket.connect(stale.frontend)
+        });
+        if result.is_ok() {
+            return Some(result);
+        }
+        last = Some(result);
+    }
+    last
+}
+
+/// Forgets the sockets that are as they were; programs have remembered the others anew.
+fn forget(connected: &Map, stale: &HashMap<u64, Stale>) -> Attempt<()> {
+    let mut gone = Vec::new();
+    for (cookie, stale) in stale {
+        let cookie = cookie.to_ne_bytes();
+        if connected.get(&cookie)?.is_some_and(|value| value == stale.value) {
+            gone.extend(cookie);
+        }
+    }
+    if gone.is_empty() { Ok(()) } else { connected.delete(&gone) }
+}
+
+fn find_in_this(stale: &HashMap<u64, Stale>) -> Result<(Socket, Vec<UdpSocket>), EbpfError> {
+    let mut socket = Socket::sock_diag()?;
+    let mut found = sock_diag::connected_udp(&mut socket)?;
+    found.retain(|found| stale.get(&found.cookie).is_some_and(|stale| stale.backend == found.peer));
+    Ok((socket, found))
+}
+
+/// The network namespaces that the threads are in, by their numbers.
+pub(super) fn networks(threads: &[u32]) -> BTreeMap<u64, NetNs> {
     let mut found = BTreeMap::new();
     let mut seen = HashSet::new();
-    for thread in Cgroup::existing(cgroup).all_threads()? {
+    for thread in threads {
         // One that ends meanwhile has no socket that anybody waits for.
-        let Ok(netns) = NetNs::of_process(thread) else { continue };
+        let Ok(netns) = NetNs::of_process(*thread) else { continue };
         let Ok(id) = netns.id() else { continue };
         if seen.insert(id) {
             found.insert(id, netns);
         }
     }
-    Ok(found)
+    found
 }

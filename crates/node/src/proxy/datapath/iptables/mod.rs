@@ -164,7 +164,6 @@ impl Datapath for Iptables {
             loopback_node_ports: self.loopback,
             session_affinity: true,
             source_ranges: true,
-            hides_hairpin: true,
         }
     }
 

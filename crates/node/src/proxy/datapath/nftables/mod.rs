@@ -163,7 +163,6 @@ impl Datapath for Nftables {
             loopback_node_ports: self.loopback,
             session_affinity: true,
             source_ranges: true,
-            hides_hairpin: true,
         }
     }
 

@@ -278,12 +278,7 @@ impl Datapath for Userspace {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            loopback_node_ports: true,
-            session_affinity: true,
-            source_ranges: true,
-            hides_hairpin: true,
-        }
+        Capabilities { loopback_node_ports: true, session_affinity: true, source_ranges: true }
     }
 
     fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {

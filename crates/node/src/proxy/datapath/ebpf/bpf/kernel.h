@@ -35,8 +35,46 @@ enum {
 	MPTCP = 262,
 	STREAM = 1,
 	DATAGRAM = 2,
+	INET = 2,
+	INET6 = 10,
+	INVALID = 22,
 	ADDRESS_IN_USE = 98,
+	ADDRESS_NOT_AVAILABLE = 99,
 };
+
+/* struct sockaddr_in, struct sockaddr_in6; address and port in network order. */
+struct sockaddr4 {
+	__u16 family;
+	__u16 port;
+	__u32 ip;
+	__u8 unused[8];
+};
+
+struct sockaddr6 {
+	__u16 family;
+	__u16 port;
+	__u32 flow;
+	__u32 ip[4];
+	__u32 scope;
+};
+
+/* The two forms of struct bpf_sock_tuple, seen from who would receive. */
+struct tuple4 {
+	__u32 from;
+	__u32 to;
+	__u16 from_port;
+	__u16 to_port;
+};
+
+struct tuple6 {
+	__u32 from[4];
+	__u32 to[4];
+	__u16 from_port;
+	__u16 to_port;
+};
+
+/* BPF_F_CURRENT_NETNS */
+#define THIS_NETNS (~0ULL)
 
 /* struct bpf_sock */
 struct bpf_sock {
@@ -71,6 +109,10 @@ static long (*const map_delete)(const void *map, const void *key) = (void *)3;
 static __u64 (*const monotonic)(void) = (void *)5;
 static __u32 (*const random)(void) = (void *)7;
 static __u64 (*const socket_cookie)(void *ctx) = (void *)46;
+static long (*const bind)(struct bpf_sock_addr *ctx, const void *address, int length) = (void *)64;
+static struct bpf_sock *(*const lookup_tcp)(void *ctx, const void *tuple, __u32 size, __u64 netns, __u64 flags) = (void *)84;
+static struct bpf_sock *(*const lookup_udp)(void *ctx, const void *tuple, __u32 size, __u64 netns, __u64 flags) = (void *)85;
+static long (*const let_go)(struct bpf_sock *sk) = (void *)86;
 static void *(*const storage_get)(const void *map, void *sk, void *value, __u64 flags) = (void *)107;
 static __u64 (*const netns_cookie)(void *ctx) = (void *)122;
 static int (*const set_return)(int value) = (void *)187;
