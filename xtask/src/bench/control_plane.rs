@@ -80,7 +80,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
             ))
         })?,
     };
-    Ok(Report { subject: "control-plane", measured, peer })
+    let mut report = Report::new("control-plane");
+    (report.measured, report.peer) = (measured, peer);
+    Ok(report)
 }
 
 /// Milliseconds from starting `portolan up`, in namespaces of its own, to the first answered request.

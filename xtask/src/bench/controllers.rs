@@ -19,6 +19,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report> {
     let mut steps = Steps::default();
+    let mut report = Report::new("controllers");
     let example = |what: &str| {
         let mut command = cargo();
         command.args([what, "--quiet", "--release", "-p", "portolan-controllers"]);
@@ -51,5 +52,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         measured.push(Measured::new(format!("{name}: written"), bytes, "MB", ""));
     }
     measured.push(Measured::new("EndpointSlices at the end", number("/slices")?, "", ""));
-    Ok(Report { subject: "controllers", measured, peer: Vec::new() })
+    report.measured = measured;
+    Ok(report)
 }

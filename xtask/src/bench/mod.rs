@@ -6,7 +6,6 @@ mod control_plane;
 mod controllers;
 mod datapath;
 mod dns;
-mod kube_proxy;
 mod report;
 
 use std::path::PathBuf;
@@ -28,13 +27,17 @@ enum Subject {
     ControlPlane(control_plane::Arguments),
     /// Queries per second, latencies, memory and changes of the cluster's DNS, beside CoreDNS
     Dns(dns::Arguments),
-    /// Full syncs, single changes and memory of the node proxy's modes, beside kube-proxy
+    /// Syncs, changes, connections and memory of the node proxy's modes, beside kube-proxy
     Datapath(datapath::Arguments),
     /// Writes and time of rolling many pods behind a Service
     Controllers(controllers::Arguments),
-    /// What `datapath` runs in a network namespace
+    /// What `datapath` runs in namespaces
     #[command(hide = true)]
-    KubeProxyInside(kube_proxy::Inside),
+    DatapathInside(datapath::InnerArguments),
+    #[command(hide = true)]
+    DatapathAgent(datapath::AgentArguments),
+    #[command(hide = true)]
+    DatapathAsker(datapath::AskerArguments),
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
@@ -45,7 +48,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         Subject::Dns(arguments) => dns::run(arguments)?,
         Subject::Datapath(arguments) => datapath::run(arguments)?,
         Subject::Controllers(arguments) => controllers::run(arguments)?,
-        Subject::KubeProxyInside(inside) => return kube_proxy::inside(inside),
+        Subject::DatapathInside(arguments) => return datapath::inner(arguments),
+        Subject::DatapathAgent(arguments) => return datapath::agent(arguments),
+        Subject::DatapathAsker(arguments) => return datapath::asker(arguments),
     };
     report.print();
     report.write(&arguments.runs)

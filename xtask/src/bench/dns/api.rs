@@ -1,28 +1,17 @@
-//! As much of a Kubernetes API server as a DNS server or kube-proxy watches: objects made up on the
-//! fly, in pages, and Services that change. Plain HTTP with a thread for each connection.
+//! As much of a Kubernetes API server as a DNS server or a node's proxy watches: made-up objects,
+//! in pages, and Services that change. Plain HTTP with a thread for each connection.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// How large a cluster is.
-#[derive(Clone, Copy)]
-pub(in crate::bench) struct Objects {
-    pub(in crate::bench) services: usize,
-    /// Of each Service.
-    pub(in crate::bench) endpoints: usize,
-}
-
-/// The one node; no endpoint is on it.
-pub(in crate::bench) const NODE: &str = "bench-node";
-
-const NAMESPACES: usize = 100;
-/// The set that one question asks for in full.
-const CROWD: usize = 100;
+use super::objects::NAMESPACES;
+pub(in crate::bench) use super::objects::{Extra, NODE, Objects};
 
 /// What is announced to watches.
 struct Kind {
@@ -43,28 +32,41 @@ pub(in crate::bench) struct Api {
 struct Shared {
     objects: Objects,
     revision: AtomicU64,
+    /// All there is now, by resource.
+    lists: RwLock<BTreeMap<&'static str, Vec<Arc<str>>>>,
     /// Open watches with the resource of each.
     watches: Mutex<Vec<(String, TcpStream)>>,
-    /// The address of the endpoint that changes.
-    one: Mutex<[u8; 4]>,
 }
 
 impl Api {
     pub(in crate::bench) fn start(objects: Objects) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::serve(objects, TcpListener::bind("127.0.0.1:0")?)
+    }
+
+    /// Serves at a listener, which may be one of another network namespace.
+    pub(in crate::bench) fn serve(objects: Objects, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr()?;
+        let shared = |texts: Vec<String>| texts.into_iter().map(Arc::from).collect();
+        let namespaces =
+            (0..NAMESPACES).map(|n| json!({"metadata": {"name": format!("ns{n}")}}).to_string());
+        let lists = [
+            (SERVICE.resource, shared(objects.all_services())),
+            (SLICE.resource, shared(objects.all_slices([10, 98, 0, 1]))),
+            ("namespaces", shared(namespaces.collect())),
+            ("nodes", shared(vec![objects.node()])),
+        ];
         let shared = Arc::new(Shared {
             objects,
             revision: AtomicU64::new(1),
+            lists: RwLock::new(lists.into()),
             watches: Mutex::default(),
-            one: Mutex::new([10, 98, 0, 1]),
         });
         let api = Self { address, shared: shared.clone() };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = shared.clone();
                 std::thread::spawn(move || {
-                    let _ = shared.serve(stream);
+                    let _ = shared.answer(stream);
                 });
             }
         });
@@ -77,41 +79,31 @@ impl Api {
         format!("s{last}.ns{}.svc.cluster.local A", last % NAMESPACES)
     }
 
-    /// Gives the Service `one` another endpoint and tells the watches.
-    pub(super) fn change_one(&self, address: [u8; 4]) {
-        if let Ok(mut one) = self.shared.one.lock() {
-            *one = address;
-        }
-        self.tell_of(&SLICE, "MODIFIED", self.shared.slice(self.shared.objects.services + 1));
+    /// Gives the headless Service `one` another endpoint and tells the watches.
+    pub(super) fn change_one(&self, address: [u8; 4]) -> Result<()> {
+        let at = self.shared.objects.services + 1;
+        self.shared.tell_of(&SLICE, Some(at), &self.shared.objects.slice(at, address))
     }
 
-    /// Moves the first endpoint of the Service to another address.
-    pub(in crate::bench) fn move_endpoint(&self, service: usize, step: usize) {
-        let mut slice = self.shared.slice(service);
-        slice["endpoints"][0]["addresses"] = json!([format!("10.97.0.{}", step % 250 + 1)]);
-        self.tell_of(&SLICE, "MODIFIED", slice);
+    /// Gives the first of the chosen Services one other endpoint.
+    pub(in crate::bench) fn move_extra(&self, address: Ipv4Addr) -> Result<()> {
+        let mut extra = self.shared.objects.extra.first().context("no such Service")?.clone();
+        extra.endpoints = vec![address];
+        self.shared.tell_of(&SLICE, Some(self.shared.objects.services + 2), &extra.slice())
     }
 
     /// Adds a Service, with a number that none has, and its endpoints.
-    pub(in crate::bench) fn add_service(&self, number: usize) {
-        self.tell_of(&SERVICE, "ADDED", self.shared.service(number));
-        self.tell_of(&SLICE, "ADDED", self.shared.slice(number));
-    }
-
-    fn tell_of(&self, kind: &Kind, what: &str, mut object: Value) {
-        let revision = self.shared.revision.fetch_add(1, Ordering::SeqCst) + 1;
-        object["apiVersion"] = json!(kind.version);
-        object["kind"] = json!(kind.name);
-        object["metadata"]["resourceVersion"] = json!(revision.to_string());
-        let event = json!({"type": what, "object": object}).to_string() + "\n";
-        self.tell(kind.resource, &event);
+    pub(in crate::bench) fn add_service(&self, number: usize) -> Result<()> {
+        let objects = &self.shared.objects;
+        self.shared.tell_of(&SERVICE, None, &objects.service(number))?;
+        self.shared.tell_of(&SLICE, None, &objects.slice(number, [0; 4]))
     }
 
     /// Makes everybody list anew: their place in the history is gone.
     pub(super) fn relist(&self) {
         let gone = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1",
             "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"}});
-        self.tell("", &(gone.to_string() + "\n"));
+        self.shared.tell("", &(gone.to_string() + "\n"));
         if let Ok(mut watches) = self.shared.watches.lock() {
             for (_, stream) in watches.drain(..) {
                 let _ = (&stream).write_all(b"0\r\n\r\n");
@@ -119,20 +111,40 @@ impl Api {
             }
         }
     }
+}
+
+impl Shared {
+    /// Changes the object at that place of its list, or adds one, and tells the watches.
+    fn tell_of(&self, kind: &Kind, at: Option<usize>, text: &str) -> Result<()> {
+        let mut object: Value = serde_json::from_str(text)?;
+        let revision = self.revision.fetch_add(1, Ordering::SeqCst) + 1;
+        object["apiVersion"] = json!(kind.version);
+        object["kind"] = json!(kind.name);
+        object["metadata"]["resourceVersion"] = json!(revision.to_string());
+        let mut lists = self.lists.write().ok().context("the lists are lost")?;
+        let list = lists.entry(kind.resource).or_default();
+        let text = object.to_string().into();
+        match at.and_then(|at| list.get_mut(at)) {
+            Some(old) => *old = text,
+            None => list.push(text),
+        }
+        drop(lists);
+        let what = if at.is_some() { "MODIFIED" } else { "ADDED" };
+        self.tell(kind.resource, &(json!({"type": what, "object": object}).to_string() + "\n"));
+        Ok(())
+    }
 
     fn tell(&self, resource: &str, event: &str) {
         let chunk = format!("{:x}\r\n{event}\r\n", event.len());
-        if let Ok(mut watches) = self.shared.watches.lock() {
+        if let Ok(mut watches) = self.watches.lock() {
             watches.retain(|(of, stream)| {
                 let concerned = resource.is_empty() || of == resource;
                 !concerned || (&*stream).write_all(chunk.as_bytes()).is_ok()
             });
         }
     }
-}
 
-impl Shared {
-    fn serve(&self, stream: TcpStream) -> Result<()> {
+    fn answer(&self, stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         loop {
@@ -160,7 +172,7 @@ impl Shared {
                 if parameter("sendInitialEvents").is_some() {
                     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
                         "code": 422, "reason": "Invalid", "message": "no streamed lists"});
-                    respond(&stream, "422 Unprocessable Entity", &status.to_string())?;
+                    respond(&stream, "422 Unprocessable Entity", &[&status.to_string()])?;
                     continue;
                 }
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
@@ -175,99 +187,62 @@ impl Shared {
             }
             let number = |name: &str| parameter(name).and_then(|text| text.parse().ok());
             let limit = number("limit").filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-            respond(
-                &stream,
-                "200 OK",
-                &self.list(&resource, number("continue").unwrap_or(0), limit),
-            )?;
+            self.list(&stream, path, &resource, number("continue").unwrap_or(0), limit)?;
         }
     }
 
-    fn list(&self, resource: &str, from: usize, limit: usize) -> String {
-        let with_extra = self.objects.services + 2;
-        let (kind, version, total) = match resource {
-            "services" => ("ServiceList", "v1", with_extra),
-            "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1", with_extra),
-            "namespaces" => ("NamespaceList", "v1", NAMESPACES),
-            "nodes" => ("NodeList", "v1", 1),
-            "servicecidrs" => ("ServiceCIDRList", "networking.k8s.io/v1", 0),
-            _ => ("List", "v1", 0),
+    fn list(
+        &self,
+        stream: &TcpStream,
+        path: &str,
+        resource: &str,
+        from: usize,
+        limit: usize,
+    ) -> Result<()> {
+        let (kind, version) = match resource {
+            "services" => ("ServiceList", "v1"),
+            "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1"),
+            "namespaces" => ("NamespaceList", "v1"),
+            "nodes" => ("NodeList", "v1"),
+            "servicecidrs" => ("ServiceCIDRList", "networking.k8s.io/v1"),
+            // One object by its name.
+            NODE if path.ends_with(&format!("/nodes/{NODE}")) => {
+                let mut node: Value = serde_json::from_str(&self.objects.node())?;
+                (node["kind"], node["apiVersion"]) = (json!("Node"), json!("v1"));
+                return respond(stream, "200 OK", &[&node.to_string()]);
+            }
+            _ => ("List", "v1"),
         };
-        let until = total.min(from.saturating_add(limit));
-        let items: Vec<Value> = (from..until)
-            .map(|n| match resource {
-                "services" => self.service(n),
-                "endpointslices" => self.slice(n),
-                "nodes" => json!({"metadata": {"name": NODE},
-                    "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}),
-                _ => json!({"metadata": {"name": format!("ns{n}")}}),
-            })
-            .collect();
-        let next = if until < total { until.to_string() } else { String::new() };
+        let lists = self.lists.read().ok().context("the lists are lost")?;
+        let all = lists.get(resource).map_or(&[][..], Vec::as_slice);
+        let until = all.len().min(from.saturating_add(limit));
+        let items: Vec<Arc<str>> = all.get(from..until).unwrap_or_default().to_vec();
+        let next = if until < all.len() { until.to_string() } else { String::new() };
+        drop(lists);
         let revision = self.revision.load(Ordering::SeqCst).to_string();
-        json!({"kind": kind, "apiVersion": version, "items": items,
-            "metadata": {"resourceVersion": revision, "continue": next}})
-        .to_string()
-    }
-
-    /// Two after the Services that there are at first are headless: `crowd` and `one`.
-    fn name(&self, n: usize) -> (String, String) {
-        match n.checked_sub(self.objects.services) {
-            Some(0) => ("crowd".into(), "ns0".into()),
-            Some(1) => ("one".into(), "ns0".into()),
-            _ => (format!("s{n}"), format!("ns{}", n % NAMESPACES)),
+        let metadata = json!({"resourceVersion": revision, "continue": next});
+        let head = format!(
+            r#"{{"kind":"{kind}","apiVersion":"{version}","metadata":{metadata},"items":["#
+        );
+        let mut parts: Vec<&str> = vec![&head];
+        for (n, item) in items.iter().enumerate() {
+            parts.extend((n > 0).then_some(","));
+            parts.push(item);
         }
-    }
-
-    fn service(&self, n: usize) -> Value {
-        let (name, namespace) = self.name(n);
-        let ip = match n.checked_sub(self.objects.services) {
-            Some(0 | 1) => "None".into(),
-            _ => format!("10.96.{}.{}", n / 250, n % 250 + 1),
-        };
-        json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("u{n}"),
-                "resourceVersion": "1", "labels": {"app": name}},
-            "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": "ClusterIP",
-                "selector": {"app": name},
-                "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}})
-    }
-
-    fn slice(&self, n: usize) -> Value {
-        let (service, namespace) = self.name(n);
-        let per = self.objects.endpoints;
-        let endpoint = |address: String, pod: String| {
-            json!({"addresses": [address], "nodeName": "node-1",
-                "conditions": {"ready": true, "serving": true, "terminating": false},
-                "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace}})
-        };
-        let numbered = |number: usize| {
-            let (a, b) = (100 + number / 62_500, number / 250 % 250);
-            format!("10.{a}.{b}.{}", number % 250 + 1)
-        };
-        let endpoints: Vec<Value> = match n.checked_sub(self.objects.services) {
-            Some(0) => {
-                let first = self.objects.services * per;
-                (0..CROWD).map(|e| endpoint(numbered(first + e), format!("crowd-{e}"))).collect()
-            }
-            Some(1) => {
-                let [a, b, c, d] = self.one.lock().map(|one| *one).unwrap_or_default();
-                vec![endpoint(format!("{a}.{b}.{c}.{d}"), "one-0".into())]
-            }
-            _ => (0..per).map(|e| endpoint(numbered(n * per + e), format!("s{n}-{e}"))).collect(),
-        };
-        json!({"metadata": {"name": format!("{service}-x"), "namespace": namespace,
-                "uid": format!("e{n}"), "resourceVersion": "1",
-                "labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4", "endpoints": endpoints,
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]})
+        parts.push("]}");
+        respond(stream, "200 OK", &parts)
     }
 }
 
-fn respond(mut stream: &TcpStream, status: &str, body: &str) -> Result<()> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    Ok(stream.write_all(body.as_bytes())?)
+fn respond(stream: &TcpStream, status: &str, body: &[&str]) -> Result<()> {
+    let mut writer = BufWriter::with_capacity(1 << 18, stream);
+    let length: usize = body.iter().map(|part| part.len()).sum();
+    write!(
+        writer,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    for part in body {
+        writer.write_all(part.as_bytes())?;
+    }
+    Ok(writer.flush()?)
 }

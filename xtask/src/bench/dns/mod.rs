@@ -3,6 +3,7 @@
 
 pub(super) mod api;
 pub(super) mod client;
+mod objects;
 mod server;
 
 use std::path::PathBuf;
@@ -74,11 +75,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         Ok((root().join("target/release/examples/datagram_echo"), "the echo is built".into()))
     })?;
     let upstream = Upstream::start()?;
-    let mut report = Report { subject: "dns", measured: Vec::new(), peer: Vec::new() };
+    let mut report = Report::new("dns");
     let mut programs = vec![(Program::Portolan(portolan), false)];
     programs.extend(arguments.coredns.clone().map(|file| (Program::CoreDns(file), true)));
     steps.run("10,000 Services and 100,000 endpoints", |step| {
-        let api = Api::start(Objects { services: 10_000, endpoints: 10 })?;
+        let api = Api::start(Objects::of(10_000, 10))?;
         let mut servers = Vec::new();
         for (program, is_peer) in &programs {
             step.note(format!("{} loads", program.name()));
@@ -111,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         Ok(((), "rates, latencies and changes are measured".into()))
     })?;
     steps.run("8,200 Services and 150,000 pods", |step| {
-        let api = Api::start(Objects { services: 8200, endpoints: 18 })?;
+        let api = Api::start(Objects::of(8200, 18))?;
         for (program, is_peer) in &programs {
             step.note(format!("{} loads", program.name()));
             let server = Server::start(program, &api, upstream.address)?;
@@ -193,7 +194,7 @@ fn changes(api: &Api, server: &Server, count: usize) -> Result<Vec<f64>> {
         .map(|n| {
             let address = [10, 99, (n / 250) as u8, (n % 250 + 1) as u8];
             let begun = std::time::Instant::now();
-            api.change_one(address);
+            api.change_one(address)?;
             loop {
                 let answer = query(server.address, name)?;
                 if answer.ends_with(&address) {

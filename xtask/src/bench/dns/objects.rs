@@ -1,0 +1,151 @@
+//! The made-up objects: as much of each as a real API server would send, written as JSON text once.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+/// The one node; of the Services made up by number, no endpoint is on it.
+pub(in crate::bench) const NODE: &str = "bench-node";
+/// The node that all the others are on.
+const ELSEWHERE: &str = "node-1";
+
+pub(super) const NAMESPACES: usize = 100;
+/// The set that one question asks for in full.
+const CROWD: usize = 100;
+
+/// How large a cluster is.
+#[derive(Clone, Debug)]
+pub(in crate::bench) struct Objects {
+    pub(in crate::bench) services: usize,
+    /// Of each Service.
+    pub(in crate::bench) endpoints: usize,
+    /// The node's InternalIP.
+    pub(in crate::bench) node_ip: Ipv4Addr,
+    /// Services with endpoints that really answer, last in every list.
+    pub(in crate::bench) extra: Vec<Extra>,
+}
+
+/// A Service whose addresses are chosen.
+#[derive(Clone, Debug)]
+pub(in crate::bench) struct Extra {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) cluster_ip: Ipv4Addr,
+    pub(in crate::bench) node_port: Option<u16>,
+    pub(in crate::bench) endpoints: Vec<Ipv4Addr>,
+    /// Whether these run on [`NODE`].
+    pub(in crate::bench) on_node: bool,
+}
+
+/// The namespace of [`Extra`]; it sorts last.
+const LAST: &str = "zz";
+
+impl Objects {
+    /// `services` Services, each with so many endpoints.
+    pub(in crate::bench) fn of(services: usize, endpoints: usize) -> Self {
+        Self { services, endpoints, node_ip: Ipv4Addr::LOCALHOST, extra: Vec::new() }
+    }
+
+    /// All Services there are at first: two after those by number are headless.
+    pub(super) fn all_services(&self) -> Vec<String> {
+        let numbered = (0..self.services + 2).map(|n| self.service(n));
+        numbered.chain(self.extra.iter().map(|extra| extra.service())).collect()
+    }
+
+    /// Their EndpointSlices, in the same order.
+    pub(super) fn all_slices(&self, one: [u8; 4]) -> Vec<String> {
+        let numbered = (0..self.services + 2).map(|n| self.slice(n, one));
+        numbered.chain(self.extra.iter().map(|extra| extra.slice())).collect()
+    }
+
+    pub(super) fn node(&self) -> String {
+        json!({"metadata": {"name": NODE, "resourceVersion": "1"},
+            "status": {"addresses": [{"type": "InternalIP", "address": self.node_ip}]}})
+        .to_string()
+    }
+
+    /// Those after the Services that there are at first are `crowd` and `one`.
+    fn name(&self, n: usize) -> (String, String) {
+        match n.checked_sub(self.services) {
+            Some(0) => ("crowd".into(), "ns0".into()),
+            Some(1) => ("one".into(), "ns0".into()),
+            _ => (format!("s{n}"), format!("ns{}", n % NAMESPACES)),
+        }
+    }
+
+    /// The address of the Service of that number.
+    pub(in crate::bench) fn cluster_ip(n: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 96, (n / 250) as u8, (n % 250 + 1) as u8)
+    }
+
+    pub(super) fn service(&self, n: usize) -> String {
+        let (name, namespace) = self.name(n);
+        let ip = match n.checked_sub(self.services) {
+            Some(0 | 1) => "None".into(),
+            _ => Self::cluster_ip(n).to_string(),
+        };
+        service(&name, &namespace, &ip, None)
+    }
+
+    pub(super) fn slice(&self, n: usize, one: [u8; 4]) -> String {
+        let (service, namespace) = self.name(n);
+        let per = self.endpoints;
+        let numbered = |number: usize| {
+            let (a, b) = ((100 + number / 62_500) as u8, (number / 250 % 250) as u8);
+            Ipv4Addr::new(10, a, b, (number % 250 + 1) as u8)
+        };
+        let addresses: Vec<Ipv4Addr> = match n.checked_sub(self.services) {
+            Some(0) => (0..CROWD).map(|e| numbered(self.services * per + e)).collect(),
+            Some(1) => vec![one.into()],
+            _ => (0..per).map(|e| numbered(n * per + e)).collect(),
+        };
+        slice(&service, &namespace, &addresses, ELSEWHERE)
+    }
+}
+
+impl Extra {
+    pub(super) fn service(&self) -> String {
+        service(self.name, LAST, &self.cluster_ip.to_string(), self.node_port)
+    }
+
+    pub(super) fn slice(&self) -> String {
+        let node = if self.on_node { NODE } else { ELSEWHERE };
+        slice(self.name, LAST, &self.endpoints, node)
+    }
+}
+
+fn service(name: &str, namespace: &str, ip: &str, node_port: Option<u16>) -> String {
+    let kind = if node_port.is_some() { "NodePort" } else { "ClusterIP" };
+    let mut port = json!({"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080});
+    if let Some(number) = node_port {
+        port["nodePort"] = json!(number);
+    }
+    json!({"metadata": metadata(name, namespace, &json!({"app": name})),
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": kind, "selector": {"app": name},
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+            "internalTrafficPolicy": "Cluster", "ports": [port]},
+        "status": {"loadBalancer": {}}})
+    .to_string()
+}
+
+fn slice(service: &str, namespace: &str, addresses: &[Ipv4Addr], node: &str) -> String {
+    let endpoint = |(number, address): (usize, &Ipv4Addr)| {
+        let pod = format!("{service}-{number}");
+        json!({"addresses": [address], "nodeName": node, "zone": "zone-1",
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace,
+                "uid": format!("7d0b4a5e-6f2c-4c1d-9a3e-{:012x}", u32::from(*address))}})
+    };
+    let endpoints: Vec<Value> = addresses.iter().enumerate().map(endpoint).collect();
+    let labels = json!({"kubernetes.io/service-name": service,
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"});
+    json!({"metadata": metadata(&format!("{service}-x"), namespace, &labels),
+        "addressType": "IPv4", "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]})
+    .to_string()
+}
+
+fn metadata(name: &str, namespace: &str, labels: &Value) -> Value {
+    json!({"name": name, "namespace": namespace, "uid": format!("{namespace}-{name}"),
+        "resourceVersion": "1", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z",
+        "labels": labels})
+}
