@@ -58,11 +58,14 @@ impl NetNs {
 
     /// Runs `work` inside the namespace, on a thread of its own, and waits for it.
     ///
-    /// Sockets opened there keep belonging to the namespace, wherever they are used later.
+    /// Sockets opened there keep belonging to the namespace, wherever they are used later. It takes
+    /// `CAP_SYS_ADMIN`, unless the calling thread is in the namespace already.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Attempt<T> {
         thread::scope(|scope| {
             let inside = || {
-                self.0.enter()?;
+                if Self::current()?.id()? != self.id()? {
+                    self.0.enter()?;
+                }
                 Ok(work())
             };
             namespace::join(
@@ -112,6 +115,23 @@ mod tests {
         assert!(!path.exists());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(path.to_str().unwrap()));
+    }
+
+    #[test]
+    fn who_is_there_already_needs_no_rights() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ns");
+        let ns = NetNs::create(&path).unwrap();
+        crate::process::unprivileged(|| {
+            let here = NetNs::current().unwrap();
+            here.run(|| NetNs::current().unwrap().id().unwrap() == here.id().unwrap()).unwrap();
+            assert!(!here.rtnl().unwrap().addresses().unwrap().is_empty());
+            let forbidden = ns.run(|| ()).unwrap_err();
+            assert_eq!(forbidden.kind(), std::io::ErrorKind::PermissionDenied);
+        })
+        .unwrap();
+        drop(ns);
+        remove(&path).unwrap();
     }
 
     #[test]

@@ -355,6 +355,23 @@ pub fn forget_file_pages() {
     }
 }
 
+/// Runs `work` on a thread of its own that has given up every capability (capabilities(7)), and
+/// waits for it. What it starts has none either.
+pub fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Attempt<T> {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    std::thread::scope(|scope| {
+        let inside = || {
+            set_capabilities(None, none).attempted(|| "give up all capabilities".to_owned())?;
+            Ok(work())
+        };
+        crate::namespace::join(
+            std::thread::Builder::new().name("unprivileged".to_owned()).spawn_scoped(scope, inside),
+        )
+    })
+}
+
 /// The path of the program that this process runs, also after the file was replaced.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")

@@ -36,6 +36,16 @@ impl NetlinkError {
         move |errno| Self::Io { what, source: errno.into() }
     }
 
+    /// Whether it takes rights that this process does not have.
+    pub fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Io { source, .. } | Self::Refused { source, .. } => {
+                source.kind() == io::ErrorKind::PermissionDenied
+            }
+            Self::Unsteady => false,
+        }
+    }
+
     /// Whether the object named does not exist.
     pub fn is_not_found(&self) -> bool {
         let Self::Refused { source, .. } = self else { return false };

@@ -331,6 +331,10 @@ fn sweep_connections(mut work: Work) -> Work {
             work.metrics.conntrack_deleted.inc_by(deleted as u64);
             work.metrics.conntrack_reconcile.observe(start.elapsed().as_secs_f64());
         }
+        // Who may not look at connections has not made any either: mode `userspace` without rights.
+        Err(error) if error.is_forbidden() => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no connections to clean up");
+        }
         Err(error) => {
             work.sweeper.postpone();
             tracing::warn!(

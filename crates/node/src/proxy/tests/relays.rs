@@ -202,6 +202,42 @@ fn the_end_of_one_direction_is_not_the_end_of_the_other() {
     pod.join().unwrap();
 }
 
+/// Nothing but sockets is needed for node ports, and for addresses that somebody routes here.
+#[test]
+fn without_any_rights_node_ports_and_routed_addresses_answer() {
+    let lab = Lab::new("userspace");
+    lab.node.run(|| {
+        let mut ip = std::process::Command::new("ip");
+        let routed = ip.args(["route", "add", "local", "192.0.2.10", "dev", "lo"]).status();
+        assert!(routed.unwrap().success());
+        portolan_linux::sysctl::set("net.ipv4.ip_unprivileged_port_start", "80").unwrap();
+    });
+    let mut proxy = lab.node.run(|| {
+        portolan_linux::process::unprivileged(|| {
+            let datapath: Box<dyn Datapath> = Box::new(Userspace::open().unwrap());
+            let mut snapshot = Snapshot::default();
+            with_pods(&["10.244.1.2"]).into_iter().for_each(|event| snapshot.apply(event));
+            let mut desired = Desired::new(view());
+            let dirty = snapshot.take_dirty();
+            desired.update(&snapshot, &dirty);
+            let mut proxy =
+                Proxy { lab: &lab, snapshot, desired, datapath, first: Applied::default() };
+            proxy.first = proxy.datapath.apply(&proxy.desired, Scope::Everything).unwrap();
+            proxy
+        })
+        .unwrap()
+    });
+    for (from, at) in [
+        ("198.51.100.7", "172.30.0.2:30002"),
+        ("127.0.0.1", "127.0.0.1:30002"),
+        ("198.51.100.7", "192.0.2.10:80"),
+    ] {
+        assert_eq!(server(lab.dial(ip(from), Protocol::Tcp, to(at))), ip("10.244.1.2"), "{at}");
+    }
+    let missing = proxy.datapath.observe().unwrap().strays;
+    assert!(missing.contains(&"10.96.0.9 is not delivered to this node".to_owned()), "{missing:?}");
+}
+
 /// More than pipe and sockets hold: whoever reads slowly slows down the one who writes, and loses
 /// nothing.
 #[test]

@@ -179,7 +179,12 @@ impl Userspace {
                 }
                 Err(error) => {
                     if self.shut.insert(*door) {
-                        tracing::warn!(service = %entry.port, address = %door.1, %error, "cannot listen; somebody else may");
+                        let (service, address) = (&entry.port, door.1);
+                        if error.kind() == io::ErrorKind::PermissionDenied {
+                            tracing::warn!(%service, %address, %error, "no right to listen on a port below 1024: it takes CAP_NET_BIND_SERVICE, or sysctl net.ipv4.ip_unprivileged_port_start");
+                        } else {
+                            tracing::warn!(%service, %address, %error, "cannot listen; somebody else may");
+                        }
                     }
                 }
             }
