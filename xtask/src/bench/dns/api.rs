@@ -77,6 +77,14 @@ impl Api {
         format!("s{last}.ns{}.svc.cluster.local A", last % NAMESPACES)
     }
 
+    /// A question that only the last pod of the list answers, where pods are verified.
+    pub(super) fn last_pod(&self) -> String {
+        let Objects { services, endpoints } = self.shared.objects;
+        let last = services * endpoints - 1;
+        let address = numbered(last).replace('.', "-");
+        format!("{address}.ns{}.pod.cluster.local A", (services - 1) % NAMESPACES)
+    }
+
     /// Gives the Service `one` another endpoint and tells the watches.
     pub(super) fn change_one(&self, address: [u8; 4]) {
         if let Ok(mut one) = self.shared.one.lock() {
@@ -190,6 +198,7 @@ impl Shared {
             "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1", with_extra),
             "namespaces" => ("NamespaceList", "v1", NAMESPACES),
             "nodes" => ("NodeList", "v1", 1),
+            "pods" => ("PodList", "v1", self.objects.services * self.objects.endpoints),
             "servicecidrs" => ("ServiceCIDRList", "networking.k8s.io/v1", 0),
             _ => ("List", "v1", 0),
         };
@@ -198,6 +207,7 @@ impl Shared {
             .map(|n| match resource {
                 "services" => self.service(n),
                 "endpointslices" => self.slice(n),
+                "pods" => self.pod(n),
                 "nodes" => json!({"metadata": {"name": NODE},
                     "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}),
                 _ => json!({"metadata": {"name": format!("ns{n}")}}),
@@ -232,6 +242,37 @@ impl Shared {
                 "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}})
     }
 
+    /// A pod of a Service, with about as much around it as a small real one has.
+    fn pod(&self, n: usize) -> Value {
+        let service = n / self.objects.endpoints;
+        let namespace = format!("ns{}", service % NAMESPACES);
+        let name = format!("s{service}-{}", n % self.objects.endpoints);
+        let now = "2026-01-01T00:00:00Z";
+        let condition = |kind: &str| {
+            json!({"type": kind, "status": "True",
+            "lastProbeTime": null, "lastTransitionTime": now})
+        };
+        let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
+        json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("p{n}"),
+                "resourceVersion": "1", "creationTimestamp": now, "labels": {"app": format!("s{service}")},
+                "managedFields": [{"manager": "kubelet", "operation": "Update", "time": now,
+                    "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {
+                    "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {}}}}]},
+            "spec": {"nodeName": "node-1", "serviceAccountName": "default",
+                "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "x",
+                "containers": [{"name": "c", "image": "registry.example/team/service:v1.2.3",
+                    "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                    "env": [{"name": "A", "value": "b"}, {"name": "C", "value": "d"}],
+                    "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+                    "volumeMounts": [{"name": "t", "readOnly": true,
+                        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]}]},
+            "status": {"phase": "Running", "hostIP": "192.0.2.1", "podIP": numbered(n),
+                "podIPs": [{"ip": numbered(n)}], "startTime": now, "conditions": conditions,
+                "containerStatuses": [{"name": "c", "ready": true, "restartCount": 0,
+                    "image": "registry.example/team/service:v1.2.3", "imageID": "sha256:0",
+                    "state": {"running": {"startedAt": now}}}]}})
+    }
+
     fn slice(&self, n: usize) -> Value {
         let (service, namespace) = self.name(n);
         let per = self.objects.endpoints;
@@ -239,10 +280,6 @@ impl Shared {
             json!({"addresses": [address], "nodeName": "node-1",
                 "conditions": {"ready": true, "serving": true, "terminating": false},
                 "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace}})
-        };
-        let numbered = |number: usize| {
-            let (a, b) = (100 + number / 62_500, number / 250 % 250);
-            format!("10.{a}.{b}.{}", number % 250 + 1)
         };
         let endpoints: Vec<Value> = match n.checked_sub(self.objects.services) {
             Some(0) => {
@@ -261,6 +298,12 @@ impl Shared {
             "addressType": "IPv4", "endpoints": endpoints,
             "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]})
     }
+}
+
+/// The address of a pod.
+fn numbered(number: usize) -> String {
+    let (a, b) = (100 + number / 62_500, number / 250 % 250);
+    format!("10.{a}.{b}.{}", number % 250 + 1)
 }
 
 fn respond(mut stream: &TcpStream, status: &str, body: &str) -> Result<()> {
