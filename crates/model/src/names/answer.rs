@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::hosts::Host;
 use super::label::HostLabel;
-use super::service::{HostEntry, ServiceEntry, SrvEntry};
-use crate::object::ServicePort;
+use super::ports::Port;
+use super::service::ServiceEntry;
+use super::table::Keyed;
 
 /// A record type by its number in IANA's registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,13 +46,11 @@ pub enum Answer<'a> {
     NameServer,
 }
 
-/// Addresses of one family, sorted, each once.
+/// Addresses, each once: of IPv4 first, each family sorted.
 #[derive(Clone, Debug)]
 pub enum Addresses<'a> {
     One(IpAddr),
-    Of(&'a [IpAddr]),
-    V4(&'a [Ipv4Addr]),
-    V6(&'a [Ipv6Addr]),
+    Both(&'a [Ipv4Addr], &'a [Ipv6Addr]),
     /// Put together for this question: the rare ones that nobody keeps at hand.
     Gathered(Vec<IpAddr>),
 }
@@ -59,9 +59,7 @@ impl Addresses<'_> {
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
-            Self::Of(addresses) => addresses.len(),
-            Self::V4(addresses) => addresses.len(),
-            Self::V6(addresses) => addresses.len(),
+            Self::Both(v4, v6) => v4.len() + v6.len(),
             Self::Gathered(addresses) => addresses.len(),
         }
     }
@@ -74,9 +72,10 @@ impl Addresses<'_> {
     pub fn get(&self, index: usize) -> Option<IpAddr> {
         match self {
             Self::One(address) => (index == 0).then_some(*address),
-            Self::Of(addresses) => addresses.get(index).copied(),
-            Self::V4(addresses) => addresses.get(index).copied().map(IpAddr::V4),
-            Self::V6(addresses) => addresses.get(index).copied().map(IpAddr::V6),
+            Self::Both(v4, v6) => match v4.get(index) {
+                Some(address) => Some(IpAddr::V4(*address)),
+                None => v6.get(index - v4.len()).copied().map(IpAddr::V6),
+            },
             Self::Gathered(addresses) => addresses.get(index).copied(),
         }
     }
@@ -96,9 +95,9 @@ pub struct Srv<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SrvRecords<'a> {
     /// Ports of a Service with virtual addresses: all that match.
-    Cluster { ports: &'a [ServicePort], wanted: Wanted<'a> },
-    /// Endpoints, and of those at most the one host.
-    Hosts { entries: &'a [SrvEntry], host: Option<u32> },
+    Cluster { ports: &'a [Port], wanted: Wanted<'a> },
+    /// The endpoints' ports between these places, and of the endpoints at most the one.
+    Hosts { ports: (u16, u16), host: Option<u32> },
 }
 
 /// The port that a question names.
@@ -108,29 +107,42 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    pub(super) fn matches(&self, port: &ServicePort) -> bool {
-        self.port.is_none_or(|(name, protocol)| {
-            port.protocol == protocol && port.name.as_bytes().eq_ignore_ascii_case(name)
-        })
+    pub(super) fn matches(&self, port: &Port) -> bool {
+        self.port.is_none_or(|(name, protocol)| port.is(name, protocol))
     }
 }
 
 /// One SRV record; its priority is 0 and all records of an answer weigh the same.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SrvTarget<'a> {
     pub port: u16,
     pub host: HostTarget<'a>,
 }
 
 /// A host below `svc.ZONE` that SRV records point to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HostTarget<'a> {
+    /// Which of the Service's endpoints it is; `None` when it is the Service itself.
+    pub number: Option<u32>,
     /// `None` when the target is the Service itself.
-    pub label: Option<&'a HostLabel>,
+    pub label: Option<HostLabel<'a>>,
     /// `SERVICE.NAMESPACE` in wire form.
     pub service: &'a [u8],
     /// The target's addresses of both families, for the additional section.
-    pub addresses: &'a [IpAddr],
+    pub addresses: Addresses<'a>,
+}
+
+impl<'a> HostTarget<'a> {
+    pub(super) fn of_service(service: &'a ServiceEntry) -> Self {
+        let addresses = service.addresses().map_or(Addresses::Both(&[], &[]), |set| set.all());
+        Self { number: None, label: None, service: service.key(), addresses }
+    }
+
+    pub(super) fn of_host(service: &'a ServiceEntry, number: u32) -> Option<Self> {
+        let Host { label, addresses } = service.hosts().get(number)?;
+        let (number, label) = (Some(number), Some(label));
+        Some(Self { number, label, service: service.key(), addresses })
+    }
 }
 
 impl<'a> Srv<'a> {
@@ -153,30 +165,16 @@ impl<'a> Srv<'a> {
 
     pub fn targets(self) -> impl Iterator<Item = SrvTarget<'a>> {
         let service = self.service;
-        let (ports, wanted, entries, host) = match self.records {
-            SrvRecords::Cluster { ports, wanted } => (ports, wanted, &[][..], None),
-            SrvRecords::Hosts { entries, host } => (&[][..], Wanted { port: None }, entries, host),
+        let (ports, wanted, places, host) = match self.records {
+            SrvRecords::Cluster { ports, wanted } => (ports, wanted, (0, 0), None),
+            SrvRecords::Hosts { ports, host } => (&[][..], Wanted { port: None }, ports, host),
         };
         let of_ports = ports.iter().filter(move |port| wanted.matches(port)).map(move |port| {
-            let host = HostTarget {
-                label: None,
-                service: service.key(),
-                addresses: service.cluster_ips(),
-            };
-            SrvTarget { port: port.port, host }
+            SrvTarget { port: port.number, host: HostTarget::of_service(service) }
         });
-        let of_hosts = entries
-            .iter()
-            .filter(move |entry| host.is_none_or(|host| host == entry.host))
-            .filter_map(move |entry| {
-                let host: &HostEntry = service.host(entry.host)?;
-                let host = HostTarget {
-                    label: Some(&host.label),
-                    service: service.key(),
-                    addresses: host.addresses(),
-                };
-                Some(SrvTarget { port: entry.number, host })
-            });
+        let of_hosts = service.hosts().services(places, host).filter_map(move |(port, host)| {
+            Some(SrvTarget { port, host: HostTarget::of_host(service, host)? })
+        });
         of_ports.chain(of_hosts)
     }
 }
@@ -184,7 +182,7 @@ impl<'a> Srv<'a> {
 /// The name that an address belongs to, below `svc.ZONE`.
 #[derive(Clone, Copy, Debug)]
 pub struct PtrTarget<'a> {
-    pub label: Option<&'a HostLabel>,
+    pub label: Option<HostLabel<'a>>,
     /// `SERVICE.NAMESPACE` in wire form.
     pub service: &'a [u8],
 }

@@ -1,14 +1,28 @@
 //! The index itself: objects in, one at a time.
 
+use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
+use super::addresses::AddressMap;
 use super::label::push_label;
-use super::service::{Facts, HostEntry, ServiceEntry};
+use super::pods::Pods;
+use super::ports::PortLists;
+use super::service::{Facts, Kind, ServiceEntry};
+use super::slice::Members;
+use super::table::{Keyed, Table};
 use super::{NameOptions, PodMode};
 use crate::object::{EndpointSlice, ObjectName, Service};
+
+/// The kinds of objects that names are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    Services,
+    Slices,
+    Namespaces,
+    Pods,
+}
 
 /// All names of the cluster. Every method that takes a change returns whether an answer changed.
 #[derive(Debug)]
@@ -16,16 +30,19 @@ pub struct Names {
     pub(super) options: NameOptions,
     serial: u32,
     /// By `SERVICE.NAMESPACE` in wire form.
-    pub(super) services: HashMap<Arc<[u8]>, ServiceEntry>,
-    /// The Service that each slice belongs to, so that a changed label takes it away there.
-    slice_owners: HashMap<ObjectName, Arc<[u8]>>,
+    pub(super) services: Table<Box<ServiceEntry>>,
+    /// The Service that each slice belongs to, by the hash of its name, so that a changed label
+    /// takes it away there.
+    slice_owners: HashTable<(u64, u32)>,
+    hasher: DefaultHashBuilder,
     pub(super) namespaces: HashMap<Box<[u8]>, Namespace>,
-    pub(super) by_cluster_ip: HashMap<IpAddr, Owners>,
-    pub(super) by_endpoint: HashMap<IpAddr, Owners>,
-    pods: HashMap<ObjectName, Box<[IpAddr]>>,
-    /// The namespaces of the pods that have an address, as labels in wire form.
-    pub(super) by_pod: HashMap<IpAddr, Owners>,
+    pub(super) by_cluster_ip: AddressMap,
+    pub(super) by_endpoint: AddressMap,
+    pub(super) pods: Pods,
     pub(super) server_addresses: Box<[IpAddr]>,
+    ports: PortLists,
+    /// The number of the last listing of each kind.
+    listings: [u32; 4],
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +50,7 @@ pub(super) struct Namespace {
     /// There is a Namespace object, not only Services.
     pub(super) declared: bool,
     services: u32,
+    seen: u32,
 }
 
 impl Namespace {
@@ -47,14 +65,16 @@ impl Names {
         Self {
             options,
             serial,
-            services: HashMap::new(),
-            slice_owners: HashMap::new(),
+            services: Table::default(),
+            slice_owners: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             namespaces: HashMap::new(),
-            by_cluster_ip: HashMap::new(),
-            by_endpoint: HashMap::new(),
-            pods: HashMap::new(),
-            by_pod: HashMap::new(),
+            by_cluster_ip: AddressMap::default(),
+            by_endpoint: AddressMap::default(),
+            pods: Pods::default(),
             server_addresses: Box::default(),
+            ports: PortLists::default(),
+            listings: [0; 4],
         }
     }
 
@@ -65,7 +85,7 @@ impl Names {
 
     /// How many Services there are.
     pub fn len(&self) -> usize {
-        self.services.values().filter(|entry| entry.facts().is_some()).count()
+        self.services.iter().filter(|(_, entry)| entry.facts().is_some()).count()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -74,8 +94,8 @@ impl Names {
 
     /// Whether a Service is headless; `None` when there is none of that name.
     pub fn is_headless(&self, name: &ObjectName) -> Option<bool> {
-        let entry = self.services.get(&*service_key(name)?)?;
-        Some(entry.facts()?.kind == super::service::Kind::Headless)
+        let entry = self.services.get(&service_key(name)?)?;
+        Some(entry.facts()?.kind == Kind::Headless)
     }
 
     /// The addresses that the server itself has: `ns.dns.ZONE` answers with the Services in front
@@ -88,36 +108,116 @@ impl Names {
         self.server_addresses = addresses.into();
     }
 
+    /// All objects of a kind are going to be told of; those that are not, until [`Names::end`],
+    /// are gone then.
+    pub fn begin(&mut self, kind: Listed) {
+        let listing = &mut self.listings[kind as usize];
+        *listing = listing.wrapping_add(1);
+    }
+
+    /// The objects of a kind have all been told of.
+    pub fn end(&mut self, kind: Listed) -> bool {
+        let now = self.listings[kind as usize];
+        let before = self.serial;
+        match kind {
+            Listed::Services => {
+                let gone = |entry: &Box<ServiceEntry>| entry.facts().is_some() && entry.seen != now;
+                for number in self.services.numbers(gone) {
+                    self.change_facts(number, None);
+                }
+            }
+            Listed::Slices => {
+                let gone = |entry: &Box<ServiceEntry>| entry.unseen_slices(now).next().is_some();
+                for number in self.services.numbers(gone) {
+                    self.sweep_slices(number, now);
+                }
+            }
+            Listed::Namespaces => {
+                let gone = self.namespaces.iter().filter(|(_, of)| of.declared && of.seen != now);
+                let gone: Vec<Box<[u8]>> = gone.map(|(label, _)| label.clone()).collect();
+                for label in gone {
+                    self.undeclare(&label);
+                }
+            }
+            Listed::Pods => {
+                let gone = self.pods.sweep(now);
+                self.serial = self.serial.wrapping_add(gone);
+            }
+        }
+        self.serial != before
+    }
+
     pub fn upsert_service(&mut self, service: &Service) -> bool {
         if !self.serves(&service.name.namespace) {
             return false;
         }
         let Some(key) = service_key(&service.name) else { return false };
-        self.change_facts(key, Some(Facts::new(service)))
+        let facts = Facts::new(service, &mut self.ports);
+        let Some(number) = self.entry(key) else { return false };
+        if let Some(entry) = self.services.at_mut(number) {
+            entry.seen = self.listings[Listed::Services as usize];
+        }
+        self.change_facts(number, Some(facts))
     }
 
     pub fn remove_service(&mut self, name: &ObjectName) -> bool {
-        service_key(name).is_some_and(|key| self.change_facts(key, None))
+        let number = service_key(name).and_then(|key| self.services.find(&key));
+        number.is_some_and(|number| self.change_facts(number, None))
     }
 
     pub fn upsert_slice(&mut self, slice: &EndpointSlice) -> bool {
         let owner = slice.service.as_ref().filter(|name| self.serves(&name.namespace));
         let owner = owner.and_then(service_key);
-        let mut changed = false;
-        let known = self.slice_owners.get(&slice.name);
-        if known.is_some() && known.map(|key| &**key) != owner.as_deref() {
-            changed = self.remove_slice(&slice.name);
+        let known = self.slice_owner(&slice.name);
+        let stays = known.and_then(|number| self.services.at(number));
+        let stays = stays.is_some_and(|entry| owner.as_deref() == Some(entry.key()));
+        let changed = known.is_some() && !stays && self.remove_slice(&slice.name);
+        let Some(number) = owner.and_then(|key| self.entry(key)) else { return changed };
+        if !stays {
+            let hash = self.slice_hash(&slice.name);
+            self.slice_owners.insert_unique(hash, (hash, number), |known| known.0);
         }
-        let Some(key) = owner else { return changed };
-        let pod_names = self.options.endpoint_pod_names;
-        let shared = self.entry(key).key().clone();
-        self.slice_owners.insert(slice.name.clone(), shared.clone());
-        changed | self.change(&shared, |entry| entry.set_slice(slice, pod_names))
+        let seen = self.listings[Listed::Slices as usize];
+        let members = Members::new(slice, self.options.endpoint_pod_names, &mut self.ports);
+        let name = &slice.name.name;
+        changed | self.change(number, |entry| entry.set_slice(name, seen, members))
     }
 
     pub fn remove_slice(&mut self, name: &ObjectName) -> bool {
-        let Some(key) = self.slice_owners.remove(name) else { return false };
-        self.change(&key, |entry| entry.remove_slice(&name.name))
+        let Some(number) = self.slice_owner(name) else { return false };
+        let hash = self.slice_hash(name);
+        if let Ok(entry) = self.slice_owners.find_entry(hash, |known| *known == (hash, number)) {
+            entry.remove();
+        }
+        self.change(number, |entry| entry.remove_slice(&name.name))
+    }
+
+    /// Takes away the slices of a Service that the listing `now` has not told of.
+    fn sweep_slices(&mut self, number: u32, now: u32) {
+        let Some(entry) = self.services.at(number) else { return };
+        let namespace = String::from_utf8_lossy(&entry.namespace()[1..]).into_owned();
+        let gone: Vec<_> =
+            entry.unseen_slices(now).map(|name| ObjectName::new(&*namespace, name)).collect();
+        for name in gone {
+            self.remove_slice(&name);
+        }
+    }
+
+    fn slice_hash(&self, name: &ObjectName) -> u64 {
+        self.hasher.hash_one((name.namespace.to_ascii_lowercase(), &*name.name))
+    }
+
+    fn slice_owner(&self, name: &ObjectName) -> Option<u32> {
+        let hash = self.slice_hash(name);
+        let namespace = name.namespace.as_bytes();
+        let has = |(known, number): &(u64, u32)| {
+            *known == hash
+                && self.services.at(*number).is_some_and(|entry| {
+                    entry.namespace()[1..].eq_ignore_ascii_case(namespace)
+                        && entry.has_slice(&name.name)
+                })
+        };
+        self.slice_owners.find(hash, has).map(|(_, number)| *number)
     }
 
     pub fn upsert_namespace(&mut self, name: &str) -> bool {
@@ -126,16 +226,20 @@ impl Names {
         let namespace = self.namespaces.entry(label.into()).or_default();
         let changed = namespace.is_empty() || strict && !namespace.declared;
         namespace.declared = true;
+        namespace.seen = self.listings[Listed::Namespaces as usize];
         self.moved(changed)
     }
 
     pub fn remove_namespace(&mut self, name: &str) -> bool {
-        let Some(label) = wire_label(name) else { return false };
-        let Some(namespace) = self.namespaces.get_mut(&*label) else { return false };
+        wire_label(name).is_some_and(|label| self.undeclare(&label))
+    }
+
+    fn undeclare(&mut self, label: &[u8]) -> bool {
+        let Some(namespace) = self.namespaces.get_mut(label) else { return false };
         let was = std::mem::replace(&mut namespace.declared, false);
         let gone = namespace.is_empty();
         if gone {
-            self.namespaces.remove(&*label);
+            self.namespaces.remove(label);
         }
         self.moved(gone || was && self.options.declared_namespaces_only)
     }
@@ -145,54 +249,33 @@ impl Names {
         if self.options.pods != PodMode::Verified || !self.serves(&name.namespace) {
             return false;
         }
-        if self.pods.get(name).map_or(&[][..], |known| known) == addresses {
-            return false;
-        }
-        self.remove_pod(name);
-        let Some(label) = wire_label(&name.namespace) else { return false };
-        let label: Arc<[u8]> = label.into();
-        for address in addresses {
-            add_owner(&mut self.by_pod, *address, label.clone());
-        }
-        self.pods.insert(name.clone(), addresses.into());
-        self.moved(true)
+        let changed = self.pods.upsert(name, addresses, self.listings[Listed::Pods as usize]);
+        self.moved(changed)
     }
 
     pub fn remove_pod(&mut self, name: &ObjectName) -> bool {
-        let Some(addresses) = self.pods.remove(name) else { return false };
-        let Some(label) = wire_label(&name.namespace) else { return false };
-        for address in &addresses {
-            remove_owner(&mut self.by_pod, *address, &label);
-        }
-        self.moved(true)
+        let changed = self.pods.remove(name);
+        self.moved(changed)
     }
 
     fn serves(&self, namespace: &str) -> bool {
         self.options.namespaces.is_empty() || self.options.namespaces.contains(namespace)
     }
 
-    fn entry(&mut self, key: Vec<u8>) -> &mut ServiceEntry {
-        let key: Arc<[u8]> = key.into();
-        self.services.entry(key.clone()).or_insert_with(|| ServiceEntry::new(key))
+    fn entry(&mut self, key: Box<[u8]>) -> Option<u32> {
+        let known = self.services.find(&key);
+        known.or_else(|| self.services.add(Box::new(ServiceEntry::new(key))))
     }
 
-    fn change_facts(&mut self, key: Vec<u8>, facts: Option<Facts>) -> bool {
-        let known = self.services.get(&*key).and_then(ServiceEntry::facts);
-        let (had, has) = (known.is_some(), facts.is_some());
-        let old_ips: Vec<IpAddr> =
-            known.map(|facts| facts.cluster_ips.to_vec()).unwrap_or_default();
-        let new_ips = facts.as_ref().map(|facts| facts.cluster_ips.to_vec()).unwrap_or_default();
-        if !had && !has {
+    fn change_facts(&mut self, number: u32, facts: Option<Facts>) -> bool {
+        let Some(entry) = self.services.at(number) else { return false };
+        if entry.facts() == facts.as_ref() {
             return false;
         }
-        let key = self.entry(key).key().clone();
-        update_owners(&mut self.by_cluster_ip, &key, old_ips, new_ips);
-        self.count_service(&key, had, has);
-        self.change(&key, |entry| entry.set_facts(facts))
-    }
-
-    fn count_service(&mut self, key: &[u8], had: bool, has: bool) {
-        let label = &key[1 + usize::from(key[0])..];
+        let (had, has) = (entry.facts().is_some(), facts.is_some());
+        let after = facts.as_ref().map(|facts| facts.cluster_ips.clone()).unwrap_or_default();
+        self.by_cluster_ip.update(number, &entry.cluster_ips(), &after);
+        let label = entry.namespace();
         if has && !had {
             self.namespaces.entry_ref(label).or_default().services += 1;
         } else if had
@@ -204,95 +287,29 @@ impl Names {
                 self.namespaces.remove(label);
             }
         }
+        self.change(number, |entry| entry.set_facts(facts))
     }
 
     /// Applies `edit` to one Service and carries the outcome into the records and the index by
     /// address.
-    fn change(&mut self, key: &Arc<[u8]>, edit: impl FnOnce(&mut ServiceEntry) -> bool) -> bool {
-        let Some(entry) = self.services.get_mut(&**key) else { return false };
+    fn change(&mut self, number: u32, edit: impl FnOnce(&mut ServiceEntry) -> bool) -> bool {
+        let Some(entry) = self.services.at_mut(number) else { return false };
         if !edit(entry) {
             return false;
         }
-        let addresses = |hosts: &[HostEntry]| -> Vec<IpAddr> {
-            hosts.iter().flat_map(HostEntry::addresses).copied().collect()
-        };
-        let before = addresses(entry.hosts());
+        let before = entry.hosts().addresses();
         entry.derive();
-        let after = addresses(entry.hosts());
+        let after = entry.hosts().addresses();
+        self.by_endpoint.update(number, &before, &after);
         if entry.is_empty() {
-            self.services.remove(&**key);
+            self.services.remove(number);
         }
-        update_owners(&mut self.by_endpoint, key, before, after);
         self.moved(true)
     }
 
     fn moved(&mut self, changed: bool) -> bool {
         self.serial = self.serial.wrapping_add(u32::from(changed));
         changed
-    }
-}
-
-/// The owners of an address, sorted; nearly always one.
-#[derive(Debug)]
-pub(super) enum Owners {
-    One(Arc<[u8]>),
-    Many(Vec<Arc<[u8]>>),
-}
-
-impl Owners {
-    pub(super) fn as_slice(&self) -> &[Arc<[u8]>] {
-        match self {
-            Self::One(owner) => std::slice::from_ref(owner),
-            Self::Many(owners) => owners,
-        }
-    }
-}
-
-fn add_owner(map: &mut HashMap<IpAddr, Owners>, address: IpAddr, owner: Arc<[u8]>) {
-    match map.get_mut(&address) {
-        None => {
-            map.insert(address, Owners::One(owner));
-        }
-        Some(owners) => {
-            let mut all = owners.as_slice().to_vec();
-            let place = all.partition_point(|known| *known <= owner);
-            all.insert(place, owner);
-            *owners = Owners::Many(all);
-        }
-    }
-}
-
-fn remove_owner(map: &mut HashMap<IpAddr, Owners>, address: IpAddr, owner: &[u8]) {
-    let Some(owners) = map.get_mut(&address) else { return };
-    let mut rest = owners.as_slice().to_vec();
-    if let Some(place) = rest.iter().position(|known| **known == *owner) {
-        rest.remove(place);
-    }
-    match rest.len() {
-        0 => {
-            map.remove(&address);
-        }
-        1 => *owners = Owners::One(rest.remove(0)),
-        _ => *owners = Owners::Many(rest),
-    }
-}
-
-/// Replaces the addresses of one owner, touching only those that differ.
-fn update_owners(
-    map: &mut HashMap<IpAddr, Owners>,
-    owner: &Arc<[u8]>,
-    mut before: Vec<IpAddr>,
-    mut after: Vec<IpAddr>,
-) {
-    for addresses in [&mut before, &mut after] {
-        addresses.sort_unstable();
-        addresses.dedup();
-    }
-    for gone in before.iter().filter(|address| after.binary_search(address).is_err()) {
-        remove_owner(map, *gone, owner);
-    }
-    for new in after.iter().filter(|address| before.binary_search(address).is_err()) {
-        add_owner(map, *new, owner.clone());
     }
 }
 
@@ -303,9 +320,9 @@ fn wire_label(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `SERVICE.NAMESPACE` in wire form; `None` when one of them is no label.
-fn service_key(name: &ObjectName) -> Option<Vec<u8>> {
+fn service_key(name: &ObjectName) -> Option<Box<[u8]>> {
     let mut wire = Vec::with_capacity(name.name.len() + name.namespace.len() + 2);
     push_label(&mut wire, name.name.as_bytes())?;
     push_label(&mut wire, name.namespace.as_bytes())?;
-    Some(wire)
+    Some(wire.into())
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -96,11 +95,26 @@ impl IpLabel {
     pub fn new(address: IpAddr) -> Self {
         use fmt::Write;
         let mut label = Self { octets: [0; 40], length: 0 };
+        if let IpAddr::V4(address) = address {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    label.push(b'-');
+                }
+                if octet > 99 {
+                    label.push(b'0' + octet / 100);
+                }
+                if octet > 9 {
+                    label.push(b'0' + octet / 10 % 10);
+                }
+                label.push(b'0' + octet % 10);
+            }
+            return label;
+        }
         // The longest textual address has 39 octets, so writing cannot fail.
         let _ = write!(label, "{address}");
         let length = usize::from(label.length);
         for octet in &mut label.octets[..length] {
-            if matches!(octet, b'.' | b':') {
+            if *octet == b':' {
                 *octet = b'-';
             }
         }
@@ -109,6 +123,11 @@ impl IpLabel {
             label.length += 1;
         }
         label
+    }
+
+    fn push(&mut self, octet: u8) {
+        self.octets[usize::from(self.length)] = octet;
+        self.length += 1;
     }
 
     /// The address that `label` spells, if it is spelt as [`IpLabel::new`] does.
@@ -149,13 +168,13 @@ pub(super) fn parse_loosely(label: &[u8]) -> Option<IpAddr> {
 }
 
 /// What an endpoint is called below its Service. Orders names before addresses.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostLabel {
-    Name(Arc<str>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostLabel<'a> {
+    Name(&'a str),
     Ip(IpAddr),
 }
 
-impl HostLabel {
+impl HostLabel<'_> {
     /// Appends the label to a name in wire form.
     pub fn write(&self, wire: &mut Vec<u8>) {
         match self {

@@ -1,13 +1,13 @@
 //! Questions in, answers out.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::answer::{
     Addresses, Answer, HostTarget, PtrTarget, RecordType, Srv, SrvRecords, Wanted,
 };
-use super::label::parse_loosely;
+use super::label::{HostLabel, parse_loosely};
 use super::service::{Facts, Kind, ServiceEntry};
+use super::table::Keyed;
 use super::{Names, PodMode};
 use crate::object::Protocol;
 
@@ -75,24 +75,92 @@ impl Names {
     /// The namespace, as a label in wire form, of the pod at `address`; needs pods to be verified.
     /// None when pods of several namespaces share it, as those on a node's own network do.
     pub fn pod_namespace(&self, address: IpAddr) -> Option<&[u8]> {
-        let (first, rest) = self.by_pod.get(&address)?.as_slice().split_first()?;
-        rest.iter().all(|other| other == first).then_some(&**first)
+        let mut all = self.pods.namespaces(address);
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
     }
 
     /// The names that `address` has, sorted: that of the Service whose virtual address it is, else
     /// those of the endpoints that have it.
     pub fn reverse(&self, address: IpAddr) -> impl Iterator<Item = PtrTarget<'_>> {
-        let virtual_owner = self.by_cluster_ip.get(&address).and_then(|o| o.as_slice().first());
-        let cluster = virtual_owner.map(|key| PtrTarget { label: None, service: key });
-        let endpoints = if cluster.is_some() { None } else { self.by_endpoint.get(&address) };
-        let owners = endpoints.map_or(&[][..], |owners| owners.as_slice());
-        let hosts =
-            owners.iter().filter_map(|key| self.services.get(&**key)).flat_map(move |entry| {
-                entry
-                    .hosts_at(address)
-                    .map(|host| PtrTarget { label: Some(&host.label), service: entry.key() })
-            });
+        let entries = self.by_cluster_ip.owners(address).filter_map(|of| self.services.at(of));
+        let cluster = entries.map(|entry| entry.key()).min();
+        let cluster = cluster.map(|key| PtrTarget { label: None, service: key });
+        let (only, many) = match cluster {
+            Some(_) => (None, Vec::new()),
+            None => self.endpoints_at(address),
+        };
+        let hosts = only.into_iter().chain(many).flat_map(move |entry| {
+            let labels = entry.hosts().at(address);
+            labels.map(|label| PtrTarget { label: Some(label), service: entry.key() })
+        });
         cluster.into_iter().chain(hosts)
+    }
+
+    /// The Services that have an endpoint at `address`: the only one, or several in order.
+    fn endpoints_at(&self, address: IpAddr) -> (Option<&ServiceEntry>, Vec<&ServiceEntry>) {
+        let entries = self.by_endpoint.owners(address).filter_map(|of| self.services.at(of));
+        let mut entries = entries.map(|entry| &**entry);
+        let first = entries.next();
+        let mut all: Vec<_> = entries.collect();
+        if all.is_empty() {
+            return (first, all);
+        }
+        all.extend(first);
+        all.sort_unstable_by_key(|entry| entry.key());
+        (None, all)
+    }
+
+    /// The names of the zone that have records, each with one of the types that it has; without
+    /// those of pods and of the endpoints behind a virtual address.
+    pub fn records(&self) -> impl Iterator<Item = (Vec<u8>, RecordType)> {
+        let mut entries: Vec<&ServiceEntry> =
+            self.services.iter().map(|(_, entry)| &**entry).collect();
+        entries.sort_unstable_by_key(|entry| entry.key());
+        let fixed = [
+            (b"\x0bdns-version".to_vec(), RecordType::TXT),
+            (b"\x02ns\x03dns".to_vec(), RecordType::A),
+            (b"\x02ns\x03dns".to_vec(), RecordType::AAAA),
+        ];
+        fixed.into_iter().chain(entries.into_iter().flat_map(|entry| self.records_of(entry)))
+    }
+
+    fn records_of(&self, entry: &ServiceEntry) -> Vec<(Vec<u8>, RecordType)> {
+        let Some(facts) = entry.facts() else { return Vec::new() };
+        if self.is_hidden(entry, facts) || !self.serves_below(entry.key()) {
+            return Vec::new();
+        }
+        let name = [entry.key(), b"\x03svc"].concat();
+        let below = |label: HostLabel<'_>| {
+            let mut whole = Vec::with_capacity(name.len() + 64);
+            label.write(&mut whole);
+            [&whole[..], &name].concat()
+        };
+        let addresses = [RecordType::A, RecordType::AAAA];
+        let ports = match facts.kind {
+            Kind::External(_) => return vec![(name, RecordType::CNAME)],
+            Kind::Unresolvable => return Vec::new(),
+            Kind::Cluster => &facts.ports,
+            Kind::Headless => entry.hosts().port_list(),
+        };
+        let kinds = addresses.into_iter().chain([RecordType::SRV]);
+        let mut records: Vec<_> = kinds.map(|kind| (name.clone(), kind)).collect();
+        let mut names: Vec<_> = ports.iter().map(|port| (&port.name, port.protocol)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for (port, protocol) in names.into_iter().filter(|(port, _)| !port.is_empty()) {
+            let labels = [format!("_{port}"), format!("_{protocol}").to_ascii_lowercase()];
+            let mut whole = Vec::new();
+            labels.iter().for_each(|label| HostLabel::Name(label).write(&mut whole));
+            records.push(([&whole[..], &name].concat(), RecordType::SRV));
+        }
+        if facts.kind == Kind::Headless {
+            let numbers = 0..entry.hosts().count() as u32;
+            for host in numbers.filter_map(|number| entry.hosts().get(number)) {
+                records.extend(addresses.map(|kind| (below(host.label), kind)));
+            }
+        }
+        records
     }
 
     /// Whether names in this namespace, a label in wire form, may exist at all.
@@ -118,8 +186,7 @@ impl Names {
         }
         let Some(address) = parse_loosely(label) else { return Answer::NxDomain };
         if self.options.pods == PodMode::Verified {
-            let owners = self.by_pod.get(&address).map_or(&[][..], |owners| owners.as_slice());
-            if !owners.iter().any(|owner| **owner == *namespace) {
+            if !self.pods.namespaces(address).any(|known| known == namespace) {
                 return Answer::NxDomain;
             }
         }
@@ -135,19 +202,17 @@ impl Names {
     /// that have no address. None when there is no such Service: then the zone's name server is
     /// `ns.dns`, at [`Names::server_addresses`].
     pub fn name_servers(&self) -> Vec<HostTarget<'_>> {
-        let owners = self.server_addresses.iter().filter_map(|own| self.by_endpoint.get(own));
-        let keys: BTreeSet<_> = owners.flat_map(|owners| owners.as_slice()).collect();
+        let owners = self.server_addresses.iter().flat_map(|own| self.by_endpoint.owners(*own));
+        let mut entries: Vec<_> = owners.filter_map(|number| self.services.at(number)).collect();
+        entries.sort_unstable_by_key(|entry| entry.key());
+        entries.dedup_by_key(|entry| entry.key());
         let mut servers = Vec::new();
-        for entry in keys.into_iter().filter_map(|key| self.services.get(&**key)) {
-            let service = &**entry.key();
+        for entry in entries {
             if entry.cluster_ips().is_empty() {
-                servers.extend(entry.hosts().iter().map(|host| HostTarget {
-                    label: Some(&host.label),
-                    service,
-                    addresses: host.addresses(),
-                }));
+                let numbers = 0..entry.hosts().count() as u32;
+                servers.extend(numbers.filter_map(|number| HostTarget::of_host(entry, number)));
             } else {
-                servers.push(HostTarget { label: None, service, addresses: entry.cluster_ips() });
+                servers.push(HostTarget::of_service(entry));
             }
         }
         servers
@@ -157,7 +222,7 @@ impl Names {
     fn name_server(&self, kind: RecordType) -> Answer<'_> {
         let servers = self.name_servers();
         let mut addresses: Vec<IpAddr> =
-            servers.iter().flat_map(|server| server.addresses).copied().collect();
+            servers.iter().flat_map(|server| server.addresses.iter()).collect();
         if servers.is_empty() {
             addresses.extend(&self.server_addresses);
         }
@@ -188,12 +253,16 @@ fn apex(kind: RecordType) -> Answer<'static> {
     }
 }
 
-fn of_family(entry: &ServiceEntry, kind: RecordType) -> Answer<'_> {
-    match kind {
-        RecordType::A if !entry.v4.is_empty() => Answer::Addresses(Addresses::V4(&entry.v4)),
-        RecordType::AAAA if !entry.v6.is_empty() => Answer::Addresses(Addresses::V6(&entry.v6)),
-        _ => Answer::NoData,
-    }
+/// Those of one family.
+fn of_family(addresses: Addresses<'_>, kind: RecordType) -> Answer<'_> {
+    let found = match (kind, addresses) {
+        (RecordType::A, Addresses::Both(v4, _)) => Addresses::Both(v4, &[]),
+        (RecordType::AAAA, Addresses::Both(_, v6)) => Addresses::Both(&[], v6),
+        (RecordType::A, Addresses::One(IpAddr::V4(only))) => Addresses::One(only.into()),
+        (RecordType::AAAA, Addresses::One(IpAddr::V6(only))) => Addresses::One(only.into()),
+        _ => return Answer::NoData,
+    };
+    if found.is_empty() { Answer::NoData } else { Answer::Addresses(found) }
 }
 
 /// `SERVICE.NAMESPACE.svc`.
@@ -207,7 +276,7 @@ fn service<'a>(entry: &'a ServiceEntry, facts: &'a Facts, kind: RecordType) -> A
     }
     match kind {
         RecordType::SRV => srv(entry, facts, Wanted { port: None }),
-        _ => of_family(entry, kind),
+        _ => entry.addresses().map_or(Answer::NoData, |set| of_family(set.all(), kind)),
     }
 }
 
@@ -223,26 +292,18 @@ fn below_service<'a>(
             Kind::Cluster => {
                 facts.ports.iter().any(|port| port.protocol == protocol && !port.name.is_empty())
             }
-            _ => entry.has_protocol(protocol) && !entry.hosts().is_empty(),
+            _ => entry.hosts().has_protocol(protocol) && !entry.hosts().is_empty(),
         };
         return if exists { Answer::NoData } else { Answer::NxDomain };
     }
-    let Some(index) = entry.find_host(label) else { return Answer::NxDomain };
-    let addresses = entry.host(index).map_or(&[][..], |host| host.addresses());
-    let (v4, v6) = addresses.split_at(addresses.partition_point(IpAddr::is_ipv4));
-    let some = |addresses: &'a [IpAddr]| match addresses {
-        [] => Answer::NoData,
-        _ => Answer::Addresses(Addresses::Of(addresses)),
-    };
-    match kind {
-        RecordType::A => some(v4),
-        RecordType::AAAA => some(v6),
-        RecordType::SRV => {
-            let records = SrvRecords::Hosts { entries: entry.srv_entries(None), host: Some(index) };
-            some_srv(Srv { service: entry, records })
-        }
-        _ => Answer::NoData,
+    let Some(number) = entry.hosts().find(label) else { return Answer::NxDomain };
+    if kind == RecordType::SRV {
+        let ports = entry.hosts().ports(None);
+        let records = SrvRecords::Hosts { ports, host: Some(number) };
+        return some_srv(Srv { service: entry, records });
     }
+    let host = entry.hosts().get(number);
+    host.map_or(Answer::NoData, |host| of_family(host.addresses, kind))
 }
 
 /// `_PORT._PROTOCOL.SERVICE.NAMESPACE.svc`. Besides the specification's SRV records, the name has
@@ -263,7 +324,11 @@ fn port<'a>(
     match (srv(entry, facts, Wanted { port: Some((name, protocol)) }), kind) {
         (Answer::Srv(found), RecordType::SRV) => Answer::Srv(found),
         (Answer::Srv(found), RecordType::A | RecordType::AAAA) => {
-            gathered(found.targets().flat_map(|to| to.host.addresses).copied().collect(), kind)
+            let targets = found.targets();
+            gathered(
+                targets.flat_map(|to| to.host.addresses.iter().collect::<Vec<_>>()).collect(),
+                kind,
+            )
         }
         (Answer::Srv(_), _) => Answer::NoData,
         _ => Answer::NxDomain,
@@ -277,7 +342,7 @@ fn bare(label: &[u8]) -> &[u8] {
 fn srv<'a>(entry: &'a ServiceEntry, facts: &'a Facts, wanted: Wanted<'a>) -> Answer<'a> {
     let records = match facts.kind {
         Kind::Cluster => SrvRecords::Cluster { ports: &facts.ports, wanted },
-        Kind::Headless => SrvRecords::Hosts { entries: entry.srv_entries(wanted.port), host: None },
+        Kind::Headless => SrvRecords::Hosts { ports: entry.hosts().ports(wanted.port), host: None },
         Kind::External(_) | Kind::Unresolvable => return Answer::NoData,
     };
     some_srv(Srv { service: entry, records })

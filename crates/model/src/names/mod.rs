@@ -7,12 +7,21 @@
 //! Names go in and out in DNS wire form (length octet, label, …, no root octet) and lower case,
 //! relative to the cluster's zone: the index does not know what the zone is called, so one index
 //! serves any number of zones.
+//!
+//! It is made to be small: Services and pods have numbers that other tables point to them by,
+//! endpoints without a name of their own are four octets in a sorted list, lists of ports are shared.
 
+mod addresses;
 mod answer;
+mod hosts;
 mod index;
 mod label;
 mod lookup;
+mod pods;
+mod ports;
 mod service;
+mod slice;
+mod table;
 mod why;
 
 #[cfg(test)]
@@ -22,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use answer::{Addresses, Answer, HostTarget, PtrTarget, RecordType, Srv, SrvTarget};
-pub use index::Names;
+pub use index::{Listed, Names};
 pub use label::{
     HostLabel, IpLabel, from_reverse, relative_labels, reverse_zones, to_text, to_wire,
 };

@@ -86,7 +86,7 @@ fn ask(names: &Names, name: &str, kind: RecordType) -> String {
             let one = |target: SrvTarget<'_>| {
                 let name = host_name(target.host.label, target.host.service);
                 let addresses: Vec<_> =
-                    target.host.addresses.iter().map(IpAddr::to_string).collect();
+                    target.host.addresses.iter().map(|a| a.to_string()).collect();
                 format!("{} {} {name}[{}]", srv.weight(), target.port, addresses.join(" "))
             };
             srv.targets().map(one).collect::<Vec<_>>().join(", ")
@@ -94,7 +94,7 @@ fn ask(names: &Names, name: &str, kind: RecordType) -> String {
     }
 }
 
-fn host_name(label: Option<&HostLabel>, service: &[u8]) -> String {
+fn host_name(label: Option<HostLabel<'_>>, service: &[u8]) -> String {
     let mut wire = Vec::new();
     if let Some(label) = label {
         label.write(&mut wire);
@@ -332,6 +332,32 @@ fn pod_names_follow_the_mode() {
 }
 
 #[test]
+fn pods_come_and_go() {
+    let mut names = names(NameOptions { pods: PodMode::Verified, ..NameOptions::default() });
+    let pod = |namespace: &str, name: &str| ObjectName::new(namespace, name);
+    let at = |names: &Names, address| names.pod_namespace(ip(address)).map(to_text);
+    assert!(names.upsert_pod(&pod("a", "one"), &[ip("10.0.0.1"), ip("fd00::1")]));
+    assert!(!names.upsert_pod(&pod("a", "one"), &[ip("10.0.0.1"), ip("fd00::1")]));
+    assert!(names.upsert_pod(&pod("a", "two"), &[ip("10.0.0.1")]));
+    assert_eq!(at(&names, "10.0.0.1").as_deref(), Some("a."));
+    assert!(names.upsert_pod(&pod("b", "one"), &[ip("10.0.0.1")]));
+    assert_eq!(at(&names, "10.0.0.1"), None, "of two namespaces");
+    assert!(names.upsert_pod(&pod("a", "one"), &[ip("10.0.0.2")]));
+    assert!(names.remove_pod(&pod("a", "two")));
+    assert_eq!(at(&names, "10.0.0.1").as_deref(), Some("b."));
+    assert_eq!((at(&names, "fd00::1"), at(&names, "10.0.0.2").as_deref()), (None, Some("a.")));
+    // One that has no address any more is none.
+    assert!(names.upsert_pod(&pod("b", "one"), &[]));
+    assert!(!names.remove_pod(&pod("b", "one")));
+    let serial = names.serial();
+    names.begin(Listed::Pods);
+    assert!(names.upsert_pod(&pod("c", "new"), &[ip("10.0.0.3")]));
+    assert!(names.end(Listed::Pods));
+    assert_eq!(names.serial(), serial + 2);
+    assert_eq!((at(&names, "10.0.0.2"), at(&names, "10.0.0.3").as_deref()), (None, Some("c.")));
+}
+
+#[test]
 fn empty_services_are_hidden_when_asked_for() {
     let mut names = names(NameOptions { ignore_empty_service: true, ..NameOptions::default() });
     names.upsert_service(&service("web", &["10.96.0.10"]));
@@ -406,6 +432,13 @@ fn any_change() -> impl Strategy<Value = Change> {
         if of == 4 {
             slice.service = None;
         }
+        if n == 3 {
+            // Another list of ports than the Service's other slices have.
+            let port =
+                EndpointPort { name: "http".into(), protocol: Protocol::Tcp, port: Some(81) };
+            let udp = EndpointPort { name: "x".into(), protocol: Protocol::Udp, port: Some(8) };
+            slice.ports.extend([udp, port]);
+        }
         Change::Slice(slice)
     });
     prop_oneof![
@@ -430,7 +463,7 @@ fn everything(names: &Names) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for service in 0..4 {
         let mut labels = vec![String::new(), "h1.".into(), "h2.".into(), "_http._tcp.".into()];
-        labels.push("_tcp.".into());
+        labels.extend(["_tcp.".into(), "_x._udp.".into()]);
         for n in 0..6 {
             labels.push(format!("10-244-0-{n}."));
             labels.push(format!("fd00--{n}."));
@@ -530,6 +563,50 @@ proptest! {
         lived.remove_namespace("default");
         prop_assert!(lived.services.is_empty() && lived.namespaces.is_empty());
         prop_assert!(lived.by_cluster_ip.is_empty() && lived.by_endpoint.is_empty());
+    }
+
+    /// A listing leaves what it told of, also when an earlier one has ended before its time.
+    #[test]
+    fn a_listing_forgets_what_is_gone(
+        changes in prop::collection::vec(any_change(), 0..40),
+        kept: [u8; 2],
+    ) {
+        let mut lived = names(NameOptions::default());
+        let (mut services, mut slices) = (BTreeMap::new(), BTreeMap::new());
+        for change in &changes {
+            apply(&mut lived, change);
+            match change {
+                Change::Service(service) => drop(services.insert(service.name.clone(), service)),
+                Change::Slice(slice) => drop(slices.insert(slice.name.clone(), slice)),
+                Change::NoService(_) | Change::NoSlice(_) => {}
+            }
+        }
+        let mut fresh = names(NameOptions::default());
+        // The first time, something else is told of, and then the connection ends.
+        for kept in kept {
+            lived.begin(Listed::Services);
+            lived.begin(Listed::Slices);
+            fresh = names(NameOptions::default());
+            let chosen = |place: usize| kept & 1 << (place % 8) != 0;
+            for (_, service) in services.values().enumerate().filter(|(at, _)| chosen(*at)) {
+                lived.upsert_service(service);
+                fresh.upsert_service(service);
+            }
+            for (_, slice) in slices.values().enumerate().filter(|(at, _)| chosen(*at + 3)) {
+                lived.upsert_slice(slice);
+                fresh.upsert_slice(slice);
+            }
+        }
+        let before = everything(&lived);
+        let changed = [lived.end(Listed::Services), lived.end(Listed::Slices)];
+        if changed == [false, false] {
+            prop_assert_eq!(before, everything(&lived));
+        }
+        prop_assert_eq!(everything(&lived), everything(&fresh));
+        prop_assert_eq!(lived.len(), fresh.len());
+        prop_assert!(!lived.end(Listed::Services) && !lived.end(Listed::Slices));
+        lived.begin(Listed::Namespaces);
+        prop_assert_eq!(lived.end(Listed::Namespaces), fresh.is_empty());
     }
 
     #[test]

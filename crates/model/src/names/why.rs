@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::label::{HostLabel, IpLabel, from_reverse, labels, relative_labels, to_wire};
-use super::service::own_name;
+use super::label::{IpLabel, from_reverse, labels, relative_labels, to_wire};
+use super::slice::own_name;
 use super::{NameOptions, PodMode};
 use crate::object::{AddressType, Endpoint, EndpointSlice, ObjectName, Service, ServiceType};
 
@@ -162,15 +162,9 @@ fn slices_of<'a>(
 }
 
 fn label_of(endpoint: &Endpoint, options: &NameOptions) -> String {
-    let label = match own_name(endpoint, options.endpoint_pod_names) {
-        Some(name) => HostLabel::Name(name),
-        None => HostLabel::Ip(endpoint.address),
-    };
-    match label {
-        HostLabel::Name(name) => name.to_string(),
-        HostLabel::Ip(address) => {
-            String::from_utf8_lossy(IpLabel::new(address).as_bytes()).into_owned()
-        }
+    match own_name(endpoint, options.endpoint_pod_names) {
+        Some(name) => name.to_string(),
+        None => String::from_utf8_lossy(IpLabel::new(endpoint.address).as_bytes()).into_owned(),
     }
 }
 

@@ -10,11 +10,13 @@ use ipnet::IpNet;
 use portolan_model::names::RecordType;
 
 use super::config::SiteConfig;
+use super::corefile::CorefileError;
 use super::metrics::Author;
 use super::plugin::acl::{AclConfig, Action};
 use super::plugin::autopath::{self, Autopath, Candidates};
 use super::plugin::ratelimit::{RateLimit, Share};
 use super::plugin::rewrite::{Rewritten, Rule, rewrite, with_question};
+use super::plugin::weighted::Weighted;
 use super::record::{Edited, Parts, attach_option, read, write};
 use super::site::{Asked, Now, Site, Wait};
 use super::trim::keep_answers;
@@ -38,6 +40,7 @@ pub(crate) struct Front {
     autopath: Option<Autopath>,
     acl: Vec<AclConfig>,
     minimal: bool,
+    pub(crate) weighted: Option<Weighted>,
     prefer: Vec<IpNet>,
 }
 
@@ -51,7 +54,10 @@ enum Way {
 
 impl Front {
     /// `None` when the server block has none of these plugins.
-    pub(crate) fn new(config: &SiteConfig) -> Option<Box<Self>> {
+    ///
+    /// # Errors
+    /// When a file that one of them needs cannot be used.
+    pub(crate) fn new(config: &SiteConfig) -> Result<Option<Box<Self>>, CorefileError> {
         let front = Self {
             ratelimit: config.ratelimit.clone().map(RateLimit::new),
             bufsize: config.bufsize,
@@ -60,6 +66,7 @@ impl Front {
             autopath: config.autopath.as_ref().map(Autopath::new),
             acl: config.acl.clone(),
             minimal: config.minimal,
+            weighted: config.weighted.clone().map(Weighted::new).transpose()?,
             prefer: config.prefer.clone(),
         };
         let idle = front.ratelimit.is_none()
@@ -69,8 +76,9 @@ impl Front {
             && front.autopath.is_none()
             && front.acl.is_empty()
             && !front.minimal
+            && front.weighted.is_none()
             && front.prefer.is_empty();
-        (!idle).then(|| Box::new(front))
+        Ok((!idle).then(|| Box::new(front)))
     }
 
     /// Whether some rule turns this class into IN.
@@ -269,12 +277,16 @@ impl Front {
         if out.len() < start + HEADER {
             return;
         }
-        if !self.prefer.is_empty()
+        if (self.weighted.is_some() || !self.prefer.is_empty())
             && let Some(mut parts) = read(&out[start..])
-            && order(&mut parts, &self.prefer)
         {
-            out.truncate(start);
-            write(query, &parts, Edited::default(), out);
+            let draw = |below| rand::random_range(0..below);
+            let weighted = self.weighted.as_ref();
+            let drawn = weighted.is_some_and(|w| w.order(&mut parts, query.kind, draw));
+            if order(&mut parts, &self.prefer) | drawn {
+                out.truncate(start);
+                write(query, &parts, Edited::default(), out);
+            }
         }
         if self.minimal {
             keep_answers(start, out);

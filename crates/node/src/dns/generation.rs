@@ -23,6 +23,7 @@ use super::plugin::forward::Forward;
 use super::plugin::hosts::Hosts;
 use super::plugin::kubernetes::Kubernetes;
 use super::plugin::looping::LoopProbe;
+use super::plugin::weighted::Weighted;
 use super::site::{Route, Site};
 use super::sockets::Spot;
 use super::store::Stores;
@@ -192,7 +193,7 @@ impl Maker<'_> {
             errors: config.errors.clone().map(Errors::new),
             log: config.log.clone(),
             turn: config.rotate.then(AtomicUsize::default),
-            front: Front::new(config),
+            front: Front::new(config)?,
             template: config.template.clone(),
             transfer: config.transfer.clone(),
             hosts: config.hosts.clone().map(Hosts::new),
@@ -225,6 +226,22 @@ impl Generation {
         }
     }
 
+    /// The files of weights in use.
+    pub(super) fn weighted(&self) -> impl Iterator<Item = &Weighted> {
+        let fronts = self.sites.iter().filter_map(|site| site.front.as_ref());
+        fronts.filter_map(|front| front.weighted.as_ref())
+    }
+
+    /// Waits until the names of the cluster are complete, but not longer than the Corefile says.
+    pub(super) async fn synced(&self) {
+        let plugins = || self.sites.iter().flat_map(|site| &site.kubernetes);
+        let Some(patience) = plugins().map(Kubernetes::startup_timeout).max() else { return };
+        let all = plugins().map(|kubernetes| kubernetes.store().wait_synced());
+        if tokio::time::timeout(patience, futures::future::join_all(all)).await.is_err() {
+            tracing::warn!("serving although the API server has not told of everything yet");
+        }
+    }
+
     /// How long to wait until files are looked at, where their changes are not heard of.
     pub(super) fn patience(&self) -> Duration {
         let corefile = self.reload.map(|reload| {
@@ -233,6 +250,7 @@ impl Generation {
             low + (jitter * 2).mul_f64(rand::random_range(0.0..1.0))
         });
         let zones = self.sites.iter().flat_map(|site| &site.file).map(File::interval);
-        corefile.into_iter().chain(zones).min().unwrap_or(Duration::MAX)
+        let weights = self.weighted().map(Weighted::interval);
+        corefile.into_iter().chain(zones).chain(weights).min().unwrap_or(Duration::MAX)
     }
 }

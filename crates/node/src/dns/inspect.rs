@@ -92,7 +92,7 @@ async fn list(client: &Client, plugin: &KubernetesConfig) -> Result<Objects, kub
     let namespaces = Api::<core::Namespace>::all(client.clone());
     let services = Api::<core::Service>::all(client.clone());
     let slices = Api::<discovery::EndpointSlice>::all(client.clone());
-    let pods = Api::<core::Pod>::all(client.clone());
+    let pods = Api::<store::Pod>::all(client.clone());
     let namespaces = namespaces.list(&chosen(&plugin.store.namespace_labels)).await?;
     let services = services.list(&chosen(&plugin.store.labels)).await?;
     let slices = match plugin.store.endpoints {
@@ -104,7 +104,7 @@ async fn list(client: &Client, plugin: &KubernetesConfig) -> Result<Objects, kub
         namespaces: namespaces.iter().map(|object| Arc::from(object.name_any())).collect(),
         services: services.iter().map(Service::from).collect(),
         slices: slices.iter().map(EndpointSlice::from).collect(),
-        pods: pods.iter().map(store::pod_addresses).collect(),
+        pods: pods.into_iter().map(|pod| (store::object_name(&pod), pod.addresses)).collect(),
     })
 }
 

@@ -79,7 +79,7 @@ impl Histogram {
         self.sum.add((value * 1e6) as u64 * times);
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.buckets.iter().all(|bucket| bucket.get() == 0)
     }
 
@@ -305,7 +305,7 @@ impl Text {
     }
 
     /// A line for a series that exists once it has moved.
-    fn moved(&mut self, name: &str, labels: &str, value: u64) {
+    pub(crate) fn moved(&mut self, name: &str, labels: &str, value: u64) {
         if value > 0 {
             self.line(name, labels, value);
         }

@@ -82,7 +82,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), DnsError> {
     let gate = config.node.map(gate::Gate::new);
-    runtime::Server::start(client, config, store::Stores::new(gate))?.serve(shutdown).await
+    let starting = runtime::Server::start(client, config, store::Stores::new(gate));
+    match shutdown.run_until_cancelled(starting).await {
+        Some(server) => server?.serve(shutdown).await,
+        None => Ok(()),
+    }
 }
 
 /// Says whether a Corefile can be used, without starting anything.

@@ -158,6 +158,10 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
         let labels = format!("hostsfile=\"{}\"", hosts.file().display());
         text.line("coredns_hosts_entries", &labels, hosts.entries());
     }
+    let name = "coredns_hosts_reload_timestamp_seconds";
+    text.head(name, "gauge", "When the newest of the hosts files was changed.");
+    let modified = sites().filter_map(|(site, _)| site.hosts.as_ref()?.modified());
+    text.line(name, "", modified.fold(0.0, f64::max));
     let limits = sites().filter_map(|(site, server)| {
         Some((server, site.front.as_ref()?.ratelimit.as_ref()?.limited.get()))
     });
@@ -181,16 +185,53 @@ fn metrics(shared: &Shared, generation: &Generation) -> String {
     text.head("coredns_reload_version_info", "gauge", "The Corefile in use.");
     let labels = format!("hash=\"sha512\",value=\"{}\"", generation.hash);
     text.line("coredns_reload_version_info", &labels, 1);
-    if let Some(bytes) = resident_bytes() {
-        text.single("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
-    }
+    process(&mut text);
     text.into_string()
 }
 
-/// Resident memory of this process, from proc_pid_status(5).
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// What Prometheus' clients tell of their process, from proc_pid_stat(5) and its neighbours.
+fn process(text: &mut Text) {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}"));
+    // Behind the program's name, which may hold anything: state is the third field.
+    let stat = read("stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|word| word.parse().unwrap_or(0.0))
+        .collect();
+    let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0.0);
+    let status = read("status").unwrap_or_default();
+    let kib = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+        number.unwrap_or(0.0) * 1024.0
+    };
+    // Linux counts processor time for user space in hundredths of a second.
+    let hertz = 100.0;
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let booted = stat.lines().find_map(|line| line.strip_prefix("btime "));
+    let booted: f64 = booted.and_then(|word| word.trim().parse().ok()).unwrap_or(0.0);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    for (name, kind, help, value) in [
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "Processor time.",
+            (field(14) + field(15)) / hertz,
+        ),
+        ("process_resident_memory_bytes", "gauge", "Resident memory.", kib("VmRSS:")),
+        ("process_virtual_memory_bytes", "gauge", "Virtual memory.", kib("VmSize:")),
+        ("process_open_fds", "gauge", "Open files.", open as f64),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "When the process was started.",
+            booted + field(22) / hertz,
+        ),
+    ] {
+        text.head(name, kind, help);
+        text.line(name, "", value);
+    }
 }

@@ -28,9 +28,6 @@ use super::sockets::{Sockets, Spot};
 use super::store::{StoreOptions, Stores};
 use super::{DnsConfig, DnsError, default_corefile};
 
-/// How long a new Corefile waits for an index of its own before it takes over regardless.
-const SYNC_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Changes of files come in flurries.
 const SETTLE: Duration = Duration::from_millis(20);
 
@@ -84,8 +81,9 @@ impl Shared {
 }
 
 impl Server {
-    /// Reads the Corefile and listens. Answers come from now on; [`Server::serve`] follows changes.
-    pub(crate) fn start(
+    /// Reads the Corefile, waits for the names of the cluster (`startup_timeout`, as CoreDNS does)
+    /// and listens. Answers come from now on; [`Server::serve`] follows changes.
+    pub(crate) async fn start(
         client: Option<kube::Client>,
         config: DnsConfig,
         stores: Stores,
@@ -108,10 +106,16 @@ impl Server {
             sources: Sources::default(),
             said: None,
         };
+        // Who gives up in between leaves nothing running.
+        let unfinished = server.shared.stop.clone().drop_guard();
         let (sources, parsed) = server.read()?;
         let mut generation = server.build(&parsed)?;
         generation.hash = hash(&sources.corefile);
-        server.adopt(generation, &parsed).inspect_err(|_| server.shared.stop.cancel())?;
+        if server.client.is_some() {
+            generation.synced().await;
+        }
+        server.adopt(generation, &parsed)?;
+        unfinished.disarm();
         server.sources = sources;
         Ok(server)
     }
@@ -207,6 +211,9 @@ impl Server {
                     file.load();
                 }
             }
+            for weighted in generation.weighted().filter(|weighted| weighted.followed().is_some()) {
+                weighted.load();
+            }
             if generation.reload.is_some() && self.reload().await {
                 generation = self.shared.current.load_full();
                 probes = self.loop_probes(&generation);
@@ -257,11 +264,7 @@ impl Server {
         let adopted = match self.build(&config) {
             Ok(mut generation) => {
                 generation.hash = hash(&self.sources.corefile);
-                let stores = generation.sites.iter().flat_map(|site| &site.kubernetes);
-                let synced = futures::future::join_all(
-                    stores.map(|kubernetes| kubernetes.store().wait_synced()),
-                );
-                let _ = tokio::time::timeout(SYNC_PATIENCE, synced).await;
+                generation.synced().await;
                 self.adopt(generation, &config)
             }
             Err(error) => Err(error),
@@ -452,6 +455,7 @@ impl Server {
         files.extend(hosts.map(PathBuf::from));
         let zones = generation.sites.iter().flat_map(|site| &site.file);
         files.extend(zones.filter_map(|file| file.followed()).map(PathBuf::from));
+        files.extend(generation.weighted().filter_map(|w| w.followed()).map(PathBuf::from));
         for file in files {
             if let Err(error) = watch.add(&file) {
                 let file = file.display();

@@ -293,7 +293,8 @@ impl Site {
 
     /// The messages that answer a request for a whole zone.
     pub(crate) fn transfer(&self, asked: &Asked<'_, '_>) -> (Rcode, Vec<Vec<u8>>) {
-        transfer::answer(&self.transfer, &self.file, asked.query, asked.peer().ip())
+        let (query, peer) = (asked.query, asked.peer().ip());
+        transfer::answer(&self.transfer, &self.file, &self.kubernetes, query, peer)
     }
 
     /// What the first template for this query says.

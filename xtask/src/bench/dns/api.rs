@@ -79,6 +79,13 @@ impl Api {
         format!("s{last}.ns{}.svc.cluster.local A", last % NAMESPACES)
     }
 
+    /// A question that only the last pod of the list answers, where pods are verified.
+    pub(super) fn last_pod(&self) -> String {
+        let Objects { services, endpoints, .. } = self.shared.objects;
+        let address = Objects::pod_ip(services * endpoints - 1).to_string().replace('.', "-");
+        format!("{address}.ns{}.pod.cluster.local A", (services - 1) % NAMESPACES)
+    }
+
     /// Gives the headless Service `one` another endpoint and tells the watches.
     pub(super) fn change_one(&self, address: [u8; 4]) -> Result<()> {
         let at = self.shared.objects.services + 1;
@@ -204,6 +211,7 @@ impl Shared {
             "endpointslices" => ("EndpointSliceList", "discovery.k8s.io/v1"),
             "namespaces" => ("NamespaceList", "v1"),
             "nodes" => ("NodeList", "v1"),
+            "pods" => ("PodList", "v1"),
             "servicecidrs" => ("ServiceCIDRList", "networking.k8s.io/v1"),
             // One object by its name.
             NODE if path.ends_with(&format!("/nodes/{NODE}")) => {
@@ -213,12 +221,17 @@ impl Shared {
             }
             _ => ("List", "v1"),
         };
-        let lists = self.lists.read().ok().context("the lists are lost")?;
-        let all = lists.get(resource).map_or(&[][..], Vec::as_slice);
-        let until = all.len().min(from.saturating_add(limit));
-        let items: Vec<Arc<str>> = all.get(from..until).unwrap_or_default().to_vec();
-        let next = if until < all.len() { until.to_string() } else { String::new() };
-        drop(lists);
+        let until = |total: usize| total.min(from.saturating_add(limit));
+        let (items, total): (Vec<Arc<str>>, usize) = if resource == "pods" {
+            // So many that they are made when they are asked for.
+            let total = self.objects.services * self.objects.endpoints;
+            ((from..until(total)).map(|n| self.objects.pod(n).into()).collect(), total)
+        } else {
+            let lists = self.lists.read().ok().context("the lists are lost")?;
+            let all = lists.get(resource).map_or(&[][..], Vec::as_slice);
+            (all.get(from..until(all.len())).unwrap_or_default().to_vec(), all.len())
+        };
+        let next = if until(total) < total { until(total).to_string() } else { String::new() };
         let revision = self.revision.load(Ordering::SeqCst).to_string();
         let metadata = json!({"resourceVersion": revision, "continue": next});
         let head = format!(

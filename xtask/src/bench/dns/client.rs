@@ -43,19 +43,59 @@ pub(super) fn query(to: SocketAddr, line: &str) -> Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// Microseconds that each of `count` questions takes, one at a time; sorted.
-pub(super) fn latencies(to: SocketAddr, lines: &[String], count: usize) -> Result<Vec<f64>> {
+/// Microseconds from the moment that each of `count` questions was due to its answer, `rate` of
+/// them a second whether answers come or not; and how many were never answered.
+///
+/// The client has a processor of its own and never sleeps, so what is measured is the server and
+/// the way there. One that falls behind is not spared: waiting questions count from when they were
+/// due.
+pub(super) fn paced(
+    to: SocketAddr,
+    lines: &[String],
+    rate: f64,
+    count: usize,
+) -> Result<(Vec<f64>, usize)> {
     let socket = socket(to)?;
-    let mut buffer = [0; 4096];
-    let mut times = Vec::with_capacity(count);
-    for (n, line) in lines.iter().cycle().take(count).enumerate() {
-        let message = message(line, n as u16)?;
+    socket.set_nonblocking(true)?;
+    let messages = lines.iter().take(count).map(|line| message(line, 0));
+    let mut messages = messages.collect::<Result<Vec<_>>>()?;
+    let client = move || -> Result<(Vec<f64>, usize)> {
+        let mut processors = nix::sched::CpuSet::new();
+        processors.set(1)?;
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &processors)?;
+        let mut times = vec![f64::NAN; count];
+        let (mut sent, mut answered, mut buffer) = (0_usize, 0, [0; 4096]);
+        let length = messages.len();
+        let due = |n: usize| Duration::from_secs_f64(n as f64 / rate);
         let begun = Instant::now();
-        socket.send(&message)?;
-        socket.recv(&mut buffer).context("no answer")?;
-        times.push(begun.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(times)
+        while answered < count && begun.elapsed() < due(count) + Duration::from_secs(2) {
+            if sent < count && begun.elapsed() >= due(sent) {
+                let message = &mut messages[sent % length];
+                message[..2].copy_from_slice(&(sent as u16).to_be_bytes());
+                // What the socket has no room for is lost, as it would be on a network.
+                let _ = socket.send(message);
+                sent += 1;
+                continue;
+            }
+            match socket.recv(&mut buffer) {
+                Ok(2..) => {
+                    // The last question that had this number.
+                    let id = u16::from_be_bytes([buffer[0], buffer[1]]);
+                    let back = (sent as u16).wrapping_sub(1).wrapping_sub(id);
+                    let Some(n) = sent.checked_sub(1 + usize::from(back)) else { continue };
+                    if times[n].is_nan() {
+                        times[n] = (begun.elapsed() - due(n)).as_secs_f64() * 1e6;
+                        answered += 1;
+                    }
+                }
+                _ => std::hint::spin_loop(),
+            }
+        }
+        times.retain(|time| !time.is_nan());
+        Ok((times, count - answered))
+    };
+    let client = std::thread::spawn(client);
+    client.join().map_err(|_| anyhow::anyhow!("the client has panicked"))?
 }
 
 /// The value that `percent` of the values do not exceed.

@@ -8,11 +8,12 @@ mod server;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use self::api::{Api, Objects};
-use self::client::{Upstream, latencies, percentile, query};
+use self::client::{Upstream, paced, percentile, query};
 use self::server::{Program, Server};
 use super::report::{Measured, Report};
 use crate::cargo::{PORTOLAN, build, root};
@@ -91,10 +92,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         let echo = Server::echo(&echo)?;
         for (load, question) in LOADS {
             let questions: Vec<String> = (0..20_000).map(question).collect();
+            let mut slowest = f64::INFINITY;
             for (server, is_peer) in &servers {
                 step.note(format!("{load}, {}", server.name));
-                report.load(*is_peer, load, server, &questions, arguments.seconds)?;
+                let rate = report.load(*is_peer, load, server, &questions, arguments.seconds)?;
+                slowest = slowest.min(rate);
             }
+            // All at the same rate, which leaves each of them idle half of the time.
+            let pace = slowest / 2.0;
+            report.push(false, &format!("{load}: pace"), pace, "queries/s", "");
+            for (server, is_peer) in &servers {
+                step.note(format!("{load}, {}, {pace:.0} a second", server.name));
+                report.latency(*is_peer, load, server, &questions, pace)?;
+            }
+            report.latency(
+                false,
+                &format!("echo at the pace of {load}"),
+                &echo,
+                &questions,
+                pace,
+            )?;
         }
         step.note("the bare echo");
         let questions: Vec<String> = (0..20_000).map(LOADS[0].1).collect();
@@ -106,24 +123,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
             report.push(*is_peer, "change to answer, p50", percentile(&times, 50), "ms", "");
             report.push(*is_peer, "change to answer, p99", percentile(&times, 99), "ms", aim);
             api.relist();
-            std::thread::sleep(std::time::Duration::from_secs(3));
+            std::thread::sleep(Duration::from_secs(3));
             report.push(*is_peer, "peak after listing anew", server.peak()?, "MiB", "");
         }
         Ok(((), "rates, latencies and changes are measured".into()))
     })?;
     steps.run("8,200 Services and 150,000 pods", |step| {
         let api = Api::start(Objects::of(8200, 18))?;
-        for (program, is_peer) in &programs {
-            step.note(format!("{} loads", program.name()));
-            let server = Server::start(program, &api, upstream.address)?;
-            std::thread::sleep(std::time::Duration::from_secs(2));
-            report.push(
-                *is_peer,
-                "resident, 150,000 pods",
-                server.resident()?,
-                "MiB",
-                "1/5 of the peer's",
-            );
+        for pods in ["insecure", "verified"] {
+            for (program, is_peer) in &programs {
+                step.note(format!("{} loads, pods {pods}", program.name()));
+                let server = Server::with_pods(program, &api, upstream.address, pods)?;
+                std::thread::sleep(Duration::from_secs(2));
+                let aim = if *is_peer { "" } else { "1/5 of the peer's" };
+                let what = |name: &str| format!("{name}, 150,000 pods {pods}");
+                report.push(*is_peer, &what("resident"), server.resident()?, "MiB", aim);
+                report.push(*is_peer, &what("peak"), server.peak()?, "MiB", "");
+                api.relist();
+                std::thread::sleep(Duration::from_secs(4));
+                report.push(*is_peer, &what("listed anew"), server.resident()?, "MiB", aim);
+                report.push(*is_peer, &what("peak, listed anew"), server.peak()?, "MiB", "");
+            }
         }
         Ok(((), "memory is measured".into()))
     })?;
@@ -136,7 +156,7 @@ impl Report {
         rows.push(Measured::new(name, value, unit, aim));
     }
 
-    /// Puts a server under one load: as much as it takes, then one question at a time.
+    /// Puts a server under as much of one load as it takes; returns how much that is.
     fn load(
         &mut self,
         peer: bool,
@@ -144,7 +164,7 @@ impl Report {
         server: &Server,
         questions: &[String],
         seconds: u32,
-    ) -> Result<()> {
+    ) -> Result<f64> {
         let file = std::env::temp_dir().join(format!("portolan-bench-{}", std::process::id()));
         std::fs::write(&file, questions.join("\n") + "\n")?;
         let perf = |seconds: u32| -> Result<(f64, f64)> {
@@ -179,10 +199,25 @@ impl Report {
             "us/query",
             aim("1/5 of the peer's, 1.5 times the echo's"),
         );
-        let times = latencies(server.address, questions, 10_000)?;
+        Ok(rate)
+    }
+
+    /// Asks a server at a fixed rate.
+    fn latency(
+        &mut self,
+        peer: bool,
+        load: &str,
+        server: &Server,
+        questions: &[String],
+        pace: f64,
+    ) -> Result<()> {
+        // Half a minute at most, and enough for a hundred above the 99th percentile.
+        let count = (pace * 30.0).clamp(1000.0, 20_000.0) as usize;
+        let (times, lost) = paced(server.address, questions, pace, count)?;
+        anyhow::ensure!(lost * 100 < count, "{} lost {lost} of {count}: {load}", server.name);
+        let aim = if peer || load.starts_with("echo") { "" } else { "1/3 of the peer's" };
         self.push(peer, &format!("{load}: p50"), percentile(&times, 50), "us", "");
-        let p99 = percentile(&times, 99);
-        self.push(peer, &format!("{load}: p99"), p99, "us", aim("1/3 of the peer's"));
+        self.push(peer, &format!("{load}: p99"), percentile(&times, 99), "us", aim);
         Ok(())
     }
 }

@@ -86,17 +86,52 @@ impl Objects {
         service(&name, &namespace, &ip, None)
     }
 
+    /// The address of the pod of that number.
+    pub(super) fn pod_ip(n: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, (100 + n / 62_500) as u8, (n / 250 % 250) as u8, (n % 250 + 1) as u8)
+    }
+
+    /// A pod of a Service, with about as much around it as a small real one has.
+    pub(super) fn pod(&self, n: usize) -> String {
+        let service = n / self.endpoints;
+        let namespace = format!("ns{}", service % NAMESPACES);
+        let (name, ip) = (format!("s{service}-{}", n % self.endpoints), Self::pod_ip(n));
+        let now = "2026-01-01T00:00:00Z";
+        let condition = |kind: &str| {
+            json!({"type": kind, "status": "True", "lastProbeTime": null,
+                "lastTransitionTime": now})
+        };
+        let conditions = ["Initialized", "Ready", "ContainersReady", "PodScheduled"].map(condition);
+        let image = "registry.example/team/service:v1.2.3";
+        json!({"metadata": {"name": name, "namespace": namespace, "uid": format!("p{n}"),
+                "resourceVersion": "1", "creationTimestamp": now,
+                "labels": {"app": format!("s{service}")},
+                "managedFields": [{"manager": "kubelet", "operation": "Update", "time": now,
+                    "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": {
+                    "f:conditions": {}, "f:containerStatuses": {}, "f:phase": {}, "f:podIP": {}}}}]},
+            "spec": {"nodeName": ELSEWHERE, "serviceAccountName": "default",
+                "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "x",
+                "containers": [{"name": "c", "image": image,
+                    "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                    "env": [{"name": "A", "value": "b"}, {"name": "C", "value": "d"}],
+                    "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+                    "volumeMounts": [{"name": "t", "readOnly": true,
+                        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]}]},
+            "status": {"phase": "Running", "hostIP": "192.0.2.1", "podIP": ip,
+                "podIPs": [{"ip": ip}], "startTime": now, "conditions": conditions,
+                "containerStatuses": [{"name": "c", "ready": true, "restartCount": 0,
+                    "image": image, "imageID": "sha256:0",
+                    "state": {"running": {"startedAt": now}}}]}})
+        .to_string()
+    }
+
     pub(super) fn slice(&self, n: usize, one: [u8; 4]) -> String {
         let (service, namespace) = self.name(n);
         let per = self.endpoints;
-        let numbered = |number: usize| {
-            let (a, b) = ((100 + number / 62_500) as u8, (number / 250 % 250) as u8);
-            Ipv4Addr::new(10, a, b, (number % 250 + 1) as u8)
-        };
         let addresses: Vec<Ipv4Addr> = match n.checked_sub(self.services) {
-            Some(0) => (0..CROWD).map(|e| numbered(self.services * per + e)).collect(),
+            Some(0) => (0..CROWD).map(|e| Self::pod_ip(self.services * per + e)).collect(),
             Some(1) => vec![one.into()],
-            _ => (0..per).map(|e| numbered(n * per + e)).collect(),
+            _ => (0..per).map(|e| Self::pod_ip(n * per + e)).collect(),
         };
         slice(&service, &namespace, &addresses, ELSEWHERE)
     }

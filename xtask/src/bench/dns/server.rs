@@ -54,6 +54,16 @@ fn on_one_processor(program: &Path) -> Command {
 
 impl Server {
     pub(super) fn start(program: &Program, api: &Api, upstream: SocketAddr) -> Result<Self> {
+        Self::with_pods(program, api, upstream, "insecure")
+    }
+
+    /// `pods verified` makes a server follow all pods; it is whole when it knows one of the last.
+    pub(super) fn with_pods(
+        program: &Program,
+        api: &Api,
+        upstream: SocketAddr,
+        pods: &str,
+    ) -> Result<Self> {
         let address = free_address()?;
         let name = format!("portolan-bench-{}-{}", std::process::id(), address.port());
         let directory = std::env::temp_dir().join(name);
@@ -62,7 +72,7 @@ impl Server {
         let write = |port: u16, endpoint: &str| {
             let text = format!(
                 ".:{port} {{\n bind 127.0.0.1\n errors\n kubernetes cluster.local in-addr.arpa \
-                 ip6.arpa {{\n {endpoint}\n pods insecure\n fallthrough in-addr.arpa ip6.arpa\n \
+                 ip6.arpa {{\n {endpoint}\n pods {pods}\n fallthrough in-addr.arpa ip6.arpa\n \
                  ttl 30\n }}\n forward . {upstream}\n cache 30 {{\n disable success \
                  cluster.local\n disable denial cluster.local\n }}\n loadbalance\n}}\n"
             );
@@ -99,8 +109,8 @@ impl Server {
         let mut server =
             Self { name: program.name(), address, loaded: Duration::ZERO, process, directory };
         // The last objects of their lists.
-        let (last, crowd) = (api.last_service(), "crowd.ns0.svc.cluster.local A");
-        while !server.answers(&last) || !server.answers(crowd) {
+        let last = [api.last_service(), "crowd.ns0.svc.cluster.local A".to_owned(), api.last_pod()];
+        while !last.iter().all(|line| server.answers(line)) {
             let ended = server.process.try_wait()?;
             ensure!(ended.is_none(), "{} has ended", server.name);
             ensure!(begun.elapsed() < Duration::from_secs(300), "{} does not answer", server.name);

@@ -15,7 +15,7 @@ use super::plugin::{
     acl::AclConfig, autopath::AutopathConfig, bind::BindConfig, cache::CacheConfig,
     errors::ErrorsConfig, file::FileConfig, forward::ForwardConfig, hosts::HostsConfig,
     kubernetes::KubernetesConfig, log::LogConfig, ratelimit::RateLimitConfig, rewrite::Rule,
-    template::Template, tls::TlsConfig, transfer::TransferConfig,
+    template::Template, tls::TlsConfig, transfer::TransferConfig, weighted::WeightedConfig,
 };
 use super::zone::Zone;
 use plugins::PLUGINS;
@@ -80,6 +80,8 @@ pub(crate) struct SiteConfig {
     pub(crate) minimal: bool,
     pub(crate) detect_loop: bool,
     pub(crate) rotate: bool,
+    /// `loadbalance weighted`.
+    pub(crate) weighted: Option<WeightedConfig>,
     /// `loadbalance`'s `prefer`.
     pub(crate) prefer: Vec<ipnet::IpNet>,
     pub(crate) rewrite: Vec<Rule>,
@@ -176,6 +178,7 @@ impl Config {
             site.forward.iter().try_for_each(ForwardConfig::check_files)?;
             site.file.iter().try_for_each(FileConfig::check)?;
             site.autopath.iter().try_for_each(AutopathConfig::check)?;
+            site.weighted.iter().try_for_each(WeightedConfig::check)?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use crate::dns::plugin::rewrite::Rule;
 use crate::dns::plugin::template::Template;
 use crate::dns::plugin::tls::TlsConfig;
 use crate::dns::plugin::transfer::TransferConfig;
+use crate::dns::plugin::weighted::WeightedConfig;
 
 type Read = fn(&mut SiteConfig, &Directive) -> Result<(), CorefileError>;
 
@@ -191,8 +192,11 @@ fn loadbalance(site: &mut SiteConfig, directive: &Directive) -> Result<(), Coref
     match &directive.args[..] {
         [] => {}
         [policy] if policy == "round_robin" => {}
+        [policy, file] if policy == "weighted" => {
+            site.weighted = Some(WeightedConfig::read(directive, file)?);
+        }
         [policy, ..] => {
-            let problem = format!("policy {policy} is not supported, only round_robin is");
+            let problem = format!("takes round_robin or weighted FILE, not {policy} like that");
             return Err(directive.error(problem));
         }
     }
@@ -201,10 +205,11 @@ fn loadbalance(site: &mut SiteConfig, directive: &Directive) -> Result<(), Coref
             "prefer" if !option.args.is_empty() => {
                 site.prefer.extend(networks(directive, option.line, &option.args)?);
             }
+            "reload" if site.weighted.is_some() => {}
             _ => return Err(directive.unknown(option)),
         }
     }
-    site.rotate = true;
+    site.rotate = site.weighted.is_none();
     Ok(())
 }
 

@@ -22,7 +22,7 @@ fn what_is_not_supported_names_line_and_plugin() {
         (". {\n health {\n  lameduck soon\n }\n}", 3, "health", "duration"),
         (". {\n errors\n errors\n}", 3, "errors", "once"),
         (". {\n errors x\n}", 2, "errors", "arguments"),
-        (". {\n loadbalance weighted f\n}", 2, "loadbalance", "weighted"),
+        (". {\n loadbalance weighted\n}", 2, "loadbalance", "weighted"),
         (". {\n ready nowhere\n}", 2, "ready", "address"),
         (". {\n kubernetes cluster.local {\n  pods maybe\n }\n}", 3, "kubernetes", "pods"),
         (". {\n kubernetes {\n  endpoint http://x\n }\n}", 3, "kubernetes", "endpoint"),

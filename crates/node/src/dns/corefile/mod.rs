@@ -59,7 +59,7 @@ impl ServerBlock {
 }
 
 /// One plugin of a server block.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directive {
     pub(crate) line: usize,
     pub(crate) file: Option<Arc<Path>>,

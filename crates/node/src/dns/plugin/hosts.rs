@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use portolan_model::names::{RecordType, from_reverse, to_wire};
 
 use super::super::config::{Key, duration, fallthrough, zones_or_block};
@@ -111,11 +113,13 @@ impl Table {
 pub(crate) struct Hosts {
     config: HostsConfig,
     table: ArcSwap<Table>,
+    /// When the file was changed last.
+    modified: Mutex<Option<SystemTime>>,
 }
 
 impl Hosts {
     pub(crate) fn new(config: HostsConfig) -> Self {
-        let hosts = Self { config, table: ArcSwap::default() };
+        let hosts = Self { config, table: ArcSwap::default(), modified: Mutex::default() };
         hosts.load();
         hosts
     }
@@ -131,6 +135,8 @@ impl Hosts {
         for (address, names) in &self.config.inline {
             names.iter().for_each(|name| table.add(*address, name));
         }
+        let metadata = std::fs::metadata(&self.config.file);
+        *self.modified.lock() = metadata.and_then(|metadata| metadata.modified()).ok();
         match std::fs::read(&self.config.file) {
             Ok(bytes) => table.add_text(&String::from_utf8_lossy(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -144,6 +150,12 @@ impl Hosts {
 
     pub(crate) fn entries(&self) -> usize {
         self.table.load().by_name.values().map(Vec::len).sum()
+    }
+
+    /// When the file that is in use was changed, in seconds.
+    pub(crate) fn modified(&self) -> Option<f64> {
+        let since = (*self.modified.lock())?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(since.as_secs_f64())
     }
 
     pub(crate) fn file(&self) -> &Path {

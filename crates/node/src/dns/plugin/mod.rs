@@ -17,6 +17,7 @@ pub(crate) mod template;
 pub(crate) mod tls;
 pub(crate) mod transfer;
 pub(crate) mod upstream;
+pub(crate) mod weighted;
 
 use super::wire::Rcode;
 

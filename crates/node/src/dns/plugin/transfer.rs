@@ -16,6 +16,7 @@ use super::super::record::{Edited, Parts, Record, read, write};
 use super::super::wire::{Query, Rcode, Reply, Transport};
 use super::super::zone::{Zone, longest};
 use super::file::{File, ServedZone};
+use super::kubernetes::{Kubernetes, WholeZone};
 
 pub(crate) const IXFR: RecordType = RecordType(251);
 pub(crate) const AXFR: RecordType = RecordType(252);
@@ -94,7 +95,9 @@ impl TransferConfig {
         files: &'a [File],
     ) -> impl Iterator<Item = &'a Arc<ServedZone>> {
         let zones = files.iter().flat_map(|file| &file.zones);
-        zones.filter(|served| !self.to.is_empty() && self.zones.contains(&served.zone))
+        zones.filter(|served| {
+            !self.to.is_empty() && longest(&self.zones, served.zone.wire()).is_some()
+        })
     }
 }
 
@@ -102,6 +105,7 @@ impl TransferConfig {
 pub(crate) fn answer(
     transfers: &[TransferConfig],
     files: &[File],
+    clusters: &[Kubernetes],
     query: &Query<'_>,
     peer: IpAddr,
 ) -> (Rcode, Vec<Vec<u8>>) {
@@ -110,18 +114,25 @@ pub(crate) fn answer(
         Reply::empty(&mut message, query, rcode);
         (rcode, vec![message])
     };
-    let mut fitting = transfers.iter().filter(|transfer| {
-        longest(&transfer.zones, query.name()).is_some_and(|zone| zone.wire() == query.name())
-    });
+    let name = query.name();
+    let mut fitting = transfers.iter().filter(|transfer| longest(&transfer.zones, name).is_some());
     if query.transport != Transport::Tcp || !fitting.any(|transfer| transfer.allows(peer)) {
         return only(Rcode::REFUSED);
     }
-    let served = files.iter().find_map(|file| file.zone(query.name()));
-    let served = served.filter(|served| served.zone.wire() == query.name());
-    let Some(data) = served.and_then(|served| served.data()) else {
-        return only(Rcode(9));
+    let (serial, mut records) = match clusters.iter().find(|cluster| cluster.serves(name)) {
+        Some(cluster) => match cluster.whole(name) {
+            Some(WholeZone { serial, records }) => (serial, records),
+            None => return only(Rcode::SERVFAIL),
+        },
+        None => {
+            let served = files.iter().find_map(|file| file.zone(name));
+            let served = served.filter(|served| served.zone.wire() == name);
+            match served.and_then(|served| served.data()) {
+                Some(data) => (data.serial(), data.transfer()),
+                None => return only(Rcode::NOTAUTH),
+            }
+        }
     };
-    let mut records = data.transfer();
     if query.kind == IXFR {
         let asked = read(query.message).and_then(|parts| {
             let [soa] = &parts.sections[1][..] else { return None };
@@ -130,11 +141,12 @@ pub(crate) fn answer(
         });
         let Some(asked) = asked else { return only(Rcode::FORMERR) };
         // RFC 1982 arithmetic: the client has this zone, or a later one.
-        if (data.serial().wrapping_sub(asked) as i32) <= 0 {
+        if (serial.wrapping_sub(asked) as i32) <= 0 {
             records.truncate(1);
         }
     }
-    tracing::info!(%peer, zone = %served.map_or_else(Zone::root, |s| s.zone.clone()), records = records.len(), "zone is transferred");
+    let zone = portolan_model::names::to_text(name);
+    tracing::info!(%peer, zone, records = records.len(), "zone is transferred");
     (Rcode::NOERROR, messages(query, records))
 }
 

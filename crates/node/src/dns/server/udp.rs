@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use portolan_linux::datagram::{Batch, Peer, send_to};
+use portolan_linux::datagram::{Batch, Peer, SLOTS, send_to};
 use tokio::io::Interest;
 
 use super::{Listener, answer_later, refuse_to_wait};
@@ -29,16 +29,31 @@ pub(crate) async fn serve(listener: Arc<Listener>, socket: UdpSocket) -> io::Res
     let stop = listener.stop.clone();
     while let Some(ready) = stop.run_until_cancelled(socket.readable()).await {
         ready?;
+        let mut drained = false;
         for _ in 0..BATCHES {
-            let received = socket.try_io(Interest::READABLE, || batch.receive(socket.as_fd()));
+            let mut count = 0;
+            let received = socket.try_io(Interest::READABLE, || {
+                count = batch.receive(socket.as_fd())?;
+                // A batch that is not full has emptied the socket: the next datagram wakes us, and
+                // nobody has to ask the kernel once more to know it.
+                if count < SLOTS { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            if count > 0 {
+                answer(&listener, &socket, &mut batch, count);
+            }
             match received {
-                Ok(count) => answer(&listener, &socket, &mut batch, count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drained = true;
+                    break;
+                }
                 // An earlier answer that could not be delivered; the next call goes on.
                 Err(error) => tracing::debug!(%error, "cannot receive"),
             }
         }
-        tokio::task::yield_now().await;
+        if !drained {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }

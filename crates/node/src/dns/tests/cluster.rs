@@ -123,7 +123,8 @@ async fn changes_show_and_outages_do_not() {
         ..DnsConfig::default()
     };
     let through_wire = kube::Client::new(wire.clone(), "default");
-    let server = Server::start(Some(through_wire), config, Stores::default()).expect("started");
+    let server =
+        Server::start(Some(through_wire), config, Stores::default()).await.expect("started");
     let (address, page) = (server.addresses()[0], server.page_addresses()[0]);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server.serve(stop.clone()));

@@ -55,7 +55,9 @@ const KNOWN: [(&str, &str); 8] = [
     ),
     (
         "a share for each client",
-        ". {\n ratelimit 100 {\n burst 200\n whitelist 10.0.0.0/8 ::1\n }\n forward . 1.1.1.1\n}",
+        ". {\n ratelimit 100 {\n burst 200\n whitelist 10.0.0.0/8 ::1\n }\n forward . 1.1.1.1\n \
+         loadbalance weighted ./db.weights {\n reload 10s\n }\n kubernetes cluster.local {\n \
+         startup_timeout 10s\n }\n}",
     ),
     ("no braces", ".:1053\nforward . 1.1.1.1\ncache 30 {\n keepttl\n}\nwhoareyou"),
 ];
@@ -143,6 +145,10 @@ fn each_mistake_is_told_with_its_line_and_plugin() {
         ("reload soon", "", "no duration"),
         ("reload 1s 2s 3s", "", "interval and a jitter"),
         ("loadbalance", "prefer x", "no network"),
+        ("loadbalance", "reload 1s", "not supported"),
+        ("loadbalance weighted", "", "weighted FILE"),
+        ("loadbalance weighted x", "reload often", "no duration"),
+        ("kubernetes", "startup_timeout soon", "no duration"),
         ("any now", "", "no arguments"),
         ("minimal", "x", "not supported"),
         ("autopath", "", "resolv.conf"),

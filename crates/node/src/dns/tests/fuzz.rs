@@ -1,7 +1,10 @@
 //! What nobody should send: mutated packets, Corefiles and upstreams' replies. A bounded number in
 //! every run; as many as `PORTOLAN_FUZZ_CASES` says in a long one.
 
-use std::net::UdpSocket;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::base::iana::Rtype;
@@ -9,10 +12,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::harness::*;
+use super::slow::many_files;
 use crate::dns::config::Config;
 use crate::dns::default_corefile;
 use crate::dns::plugin::upstream;
 use crate::dns::wire::{Query, Reply, Transport};
+
+const NAME: &str = "web.default.svc.cluster.local";
 
 fn cases(usual: usize) -> usize {
     let asked = std::env::var("PORTOLAN_FUZZ_CASES").ok().and_then(|text| text.parse().ok());
@@ -63,35 +69,82 @@ fn seeds() -> Vec<Vec<u8>> {
     .into()
 }
 
+/// Keeps so many connections open, each of which brings a query octet by octet and never whole,
+/// and makes them anew when they have to go; until `stop`. Returns how many were made.
+fn drip(to: SocketAddr, connections: usize, stop: &AtomicBool) -> usize {
+    let message = framed(&query(NAME, Rtype::A, 0));
+    let mut made = 0;
+    let mut slow: Vec<Option<(TcpStream, usize)>> = (0..connections).map(|_| None).collect();
+    while !stop.load(Ordering::Relaxed) {
+        for place in &mut slow {
+            let sent = place.as_mut().is_some_and(|(stream, at)| {
+                *at += 1;
+                let octet = message.get(*at..*at + 1).filter(|_| *at + 1 < message.len());
+                octet.is_some_and(|octet| stream.write_all(octet).is_ok())
+            });
+            if !sent {
+                *place = TcpStream::connect(to).ok().and_then(|mut stream| {
+                    stream.write_all(&message[..1]).ok()?;
+                    made += 1;
+                    Some((stream, 0))
+                });
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    made
+}
+
+/// Malformed datagrams in bulk and a thousand slow connections, and all the while a client that
+/// means it is served. No datagram is lost on the way: after each 64 an honest one is answered.
 #[test]
 fn malformed_packets_leave_the_service_undisturbed() {
     let corefile = ". {\n kubernetes cluster.local in-addr.arpa\n prometheus 127.0.0.1:0\n}";
     let server = start(corefile);
     fill(&server.stores[0]);
+    let connections = if many_files() { 1000 } else { 100 };
+    let (stop, to) = (Arc::new(AtomicBool::new(false)), server.address);
+    let stopped = stop.clone();
+    let slow = std::thread::spawn(move || drip(to, connections, &stopped));
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(server.address).expect("connected");
-    socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let mut random = StdRng::seed_from_u64(7);
     let (seeds, mut buffer) = (seeds(), [0; 65_536]);
     let (begun, count) = (Instant::now(), cases(20_000));
+    let (mut answers, mut served) = (0_u64, 0_u64);
     for case in 0..count {
         let mut message = seeds[random.random_range(0..seeds.len())].clone();
         mutate(&mut random, &mut message);
         let _ = socket.send(&message);
-        // Answers, where there are any, are answers, and no larger than they may be.
-        if case % 64 == 0 {
-            while let Ok(length) = socket.recv(&mut buffer) {
+        if case % 64 == 63 {
+            let honest = query(NAME, Rtype::A, 0);
+            socket.send(&honest).expect("sent");
+            loop {
+                let length = socket.recv(&mut buffer).expect("an honest client is served");
+                // Answers, where there are any, are answers, and no larger than they may be.
                 assert!((12..=4096).contains(&length) && buffer[2] & 0x80 != 0);
+                if buffer[..2] == honest[..2] && buffer[length - 4..length] == [10, 96, 0, 80] {
+                    break;
+                }
+                answers += 1;
             }
+            served += 1;
         }
         if case % 4096 == 0 {
-            let answer = ask(server.address, "web.default.svc.cluster.local", Rtype::A);
+            let answer = ask_tcp(server.address, NAME, Rtype::A);
             assert_eq!(data(&answer), ["10.96.0.80"], "after {case} packets");
         }
     }
-    eprintln!("{count} malformed packets in {:?}", begun.elapsed());
-    let answer = ask(server.address, "web.default.svc.cluster.local", Rtype::A);
-    assert_eq!(data(&answer), ["10.96.0.80"]);
+    stop.store(true, Ordering::Relaxed);
+    let slow = slow.join().expect("no panic");
+    eprintln!(
+        "{count} malformed packets in {:?}, {answers} of them answered, {served} honest ones served, \
+         {slow} slow connections",
+        begun.elapsed()
+    );
+    assert!(answers > 0 && slow >= connections);
+    assert_eq!(data(&ask(server.address, NAME, Rtype::A)), ["10.96.0.80"]);
     assert!(get(server.pages[0], "/metrics").1.contains("coredns_panics_total 0"));
 }
 

@@ -78,7 +78,7 @@ pub(super) fn start_file(path: &Path, listen: &str) -> Running {
             .build()
             .expect("a runtime");
         runtime.block_on(async move {
-            let server = Server::start(None, config, stores)?;
+            let server = Server::start(None, config, stores).await?;
             let _ = send.send((server.addresses(), server.page_addresses()));
             server.serve(stopped).await
         })

@@ -221,7 +221,7 @@ fn answers_are_the_real_ones() {
             let (address, stores, serving) = runtime.block_on(async {
                 let client = kube::Client::new(cluster.api.service(), "default");
                 let server =
-                    Server::start(Some(client), config, Stores::default()).expect("started");
+                    Server::start(Some(client), config, Stores::default()).await.expect("started");
                 let stores = server.stores();
                 (server.addresses()[0], stores, tokio::spawn(server.serve(stop.clone())))
             });

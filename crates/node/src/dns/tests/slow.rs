@@ -10,7 +10,7 @@ use super::harness::*;
 const NAME: &str = "web.default.svc.cluster.local";
 
 /// Raises this process's limit of open files, as a server's is raised; false when it may not be.
-fn many_files() -> bool {
+pub(super) fn many_files() -> bool {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
     line.split_whitespace().nth(3).and_then(|word| word.parse().ok()).is_none_or(|n: u64| n > 4000)

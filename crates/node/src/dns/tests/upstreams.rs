@@ -155,3 +155,62 @@ fn what_is_stale_is_served_when_upstreams_fail() {
         }
     }
 }
+
+#[test]
+fn what_is_popular_is_asked_for_before_it_expires() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = asked.clone();
+    let to = scripted(move |question, _| {
+        let last = count.fetch_add(1, Ordering::SeqCst);
+        Some(reply(question, Rcode::NOERROR, Some(last as u8 + 1)))
+    });
+    let with = |prefetch: &str| {
+        start(&format!(
+            ". {{\n forward . {to}\n cache {{\n success 100 2 0\n {prefetch}\n }}\n prometheus \
+             127.0.0.1:0\n}}"
+        ))
+    };
+    let server = with("prefetch 2 1m 90%");
+    assert_eq!(first(&server, "a.org"), "192.0.2.1");
+    // The first hit is one too few; the second is answered as before, and somebody asks anew.
+    assert_eq!(first(&server, "a.org"), "192.0.2.1");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(first(&server, "a.org"), "192.0.2.1");
+    let begun = Instant::now();
+    while first(&server, "a.org") == "192.0.2.1" {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is renewed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let page = get(server.pages[0], "/metrics").1;
+    let name = "coredns_cache_prefetch_total{server=\"dns://:53\",zones=\".\",view=\"\"} ";
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).expect("a counter");
+    assert!(line.parse::<u32>().expect("a number") >= 1, "{page}");
+    let before = asked.load(Ordering::SeqCst);
+    let plain = with("keepttl");
+    for _ in 0..5 {
+        first(&plain, "b.org");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), before + 1, "nobody asked for it");
+}
+
+#[test]
+fn weights_draw_the_first_address() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let weights = directory.path().join("weights");
+    std::fs::write(&weights, "a.org\n192.0.2.1 1\n192.0.2.2 255\n").expect("written");
+    let to = scripted(|question, _| Some(reply_all(question, Rcode::NOERROR, &[1, 2])));
+    let file = weights.display();
+    let server = start(&format!(
+        ". {{\n forward . {to}\n cache 30\n loadbalance weighted {file} {{\n reload 1h\n }}\n}}"
+    ));
+    let count = |wanted: &str| (0..60).filter(|_| first(&server, "a.org") == wanted).count();
+    let heavy = count("192.0.2.2");
+    assert!(heavy > 40, "{heavy} of 60");
+    // Its changes are heard of.
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&weights, "a.org\n192.0.2.1 255\n192.0.2.2 1\n").expect("written");
+    let begun = Instant::now();
+    while count("192.0.2.1") < 40 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the file is followed");
+    }
+}

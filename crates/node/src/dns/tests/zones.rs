@@ -99,7 +99,8 @@ fn zones_are_transferred_to_those_who_may() {
     let refused = (Rcode::REFUSED, 0, 1);
     assert_eq!(transferred(&with(""), &axfr), refused, "without the plugin");
     assert_eq!(transferred(&with(" transfer example.org {\n to 192.0.2.1\n }"), &axfr), refused);
-    assert_eq!(transferred(&open, &query("h1.example.org", Rtype::AXFR, 0)), refused);
+    let no_zone = query("h1.example.org", Rtype::AXFR, 0);
+    assert_eq!(transferred(&open, &no_zone), (Rcode::NOTAUTH, 0, 1));
     assert_eq!(show(&ask(open.address, "example.org", Rtype::AXFR)), "REFUSED\n", "over UDP");
     let blocked = with(" acl {\n block type AXFR\n }\n transfer example.org {\n to *\n }");
     assert_eq!(transferred(&blocked, &axfr), refused);
@@ -131,4 +132,56 @@ fn others_hear_of_changes() {
     std::thread::sleep(Duration::from_millis(20));
     std::fs::write(&path, zone_text(2, 1)).expect("written");
     hear();
+}
+
+#[test]
+fn the_cluster_s_zone_is_transferred() {
+    let with = |to: &str| {
+        start(&format!(
+            ". {{\n kubernetes cluster.local in-addr.arpa {{\n ttl 30\n }}\n transfer {{\n to {to}\n \
+             }}\n}}"
+        ))
+    };
+    let server = with("*");
+    let axfr = |name| query(name, Rtype::AXFR, 0);
+    assert_eq!(
+        transferred(&server, &axfr("cluster.local")),
+        (Rcode::SERVFAIL, 0, 1),
+        "unknown yet"
+    );
+    fill(&server.stores[0]);
+    let mut stream = tcp(server.address);
+    std::io::Write::write_all(&mut stream, &framed(&axfr("cluster.local"))).expect("sent");
+    let whole = show(&read_framed(&mut stream));
+    let lines: Vec<&str> = whole.lines().collect();
+    let soa = "= cluster.local 30 SOA ns.dns.cluster.local. hostmaster.cluster.local. ";
+    assert_eq!((lines[0], lines[1].starts_with(soa)), ("NOERROR aa", true), "{whole}");
+    assert_eq!(lines.first().map(|_| lines[1]), lines.last().copied(), "SOA at both ends");
+    for line in [
+        "cluster.local 30 NS ns.dns.cluster.local.",
+        "ns.dns.cluster.local 30 A 127.0.0.1",
+        "dns-version.cluster.local 28800 TXT \"1.1.0\"",
+        "web.default.svc.cluster.local 30 A 10.96.0.80",
+        "web.default.svc.cluster.local 30 AAAA fd00:10:96::80",
+        "web.default.svc.cluster.local 30 SRV 0 25 80 web.default.svc.cluster.local",
+        "_http._tcp.web.default.svc.cluster.local 30 SRV 0 50 80 web.default.svc.cluster.local",
+        "_dns._udp.web.default.svc.cluster.local 30 SRV 0 50 53 web.default.svc.cluster.local",
+        "db.default.svc.cluster.local 30 A 10.244.1.9",
+        "db-0.db.default.svc.cluster.local 30 A 10.244.1.3",
+        "10-244-1-9.db.default.svc.cluster.local 30 A 10.244.1.9",
+        "_sql._tcp.db.default.svc.cluster.local 30 SRV 0 33 15432 db-1.db.default.svc.cluster.local",
+        "ext.default.svc.cluster.local 30 CNAME www.example.org.",
+    ] {
+        let line = format!("= {line}");
+        assert!(lines.contains(&line.as_str()), "{line} is not in {whole}");
+    }
+    assert!(!whole.contains("db-2.db"), "it is not ready");
+    assert!(!whole.contains("empty.default"), "no endpoint, no name");
+    // What the transfer has is what the names answer.
+    for line in lines[2..lines.len() - 1].iter().filter(|line| line.contains(" A ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert!(data(&ask_tcp(server.address, words[1], Rtype::A)).contains(&words[4].to_owned()));
+    }
+    assert_eq!(transferred(&server, &axfr("in-addr.arpa")).0, Rcode::NOTAUTH, "reverse");
+    assert_eq!(transferred(&with("192.0.2.1"), &axfr("cluster.local")).0, Rcode::REFUSED);
 }

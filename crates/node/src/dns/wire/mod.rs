@@ -21,6 +21,7 @@ impl Rcode {
     pub(crate) const NXDOMAIN: Self = Self(3);
     pub(crate) const NOTIMP: Self = Self(4);
     pub(crate) const REFUSED: Self = Self(5);
+    pub(crate) const NOTAUTH: Self = Self(9);
     /// Extended: 4 bits go in the header, the rest in the OPT record.
     pub(crate) const BADVERS: Self = Self(16);
 

@@ -9,9 +9,10 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
+use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 
@@ -61,7 +62,7 @@ pub(crate) struct Cache {
     config: CacheConfig,
     success: Half,
     denial: Half,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     misses: Count,
     prefetches: Count,
     stale: Count,
@@ -83,7 +84,7 @@ impl Cache {
             config,
             success: Half::default(),
             denial: Half::default(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             misses: Count::default(),
             prefetches: Count::default(),
             stale: Count::default(),

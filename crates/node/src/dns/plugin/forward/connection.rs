@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio_rustls::TlsConnector;
 
+use crate::dns::metrics::Count;
 use crate::dns::plugin::upstream::{Relayed, mix_case, read, restore_case, same_case};
 use crate::dns::wire::Transport;
 
@@ -33,6 +34,15 @@ pub(super) struct Endpoint {
     expire: Duration,
     max_idle: usize,
     idle: Mutex<Vec<(Stream, Instant)>>,
+    udp: Connections,
+    streams: Connections,
+}
+
+/// How often a connection was there already, and how often one was made.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    pub(super) kept: Count,
+    pub(super) made: Count,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -52,7 +62,16 @@ impl Endpoint {
         max_idle: usize,
     ) -> Self {
         let max_idle = if max_idle == 0 { MOST_IDLE } else { max_idle };
-        Self { address, tls: None, source, expire, max_idle, idle: Mutex::default() }
+        Self {
+            address,
+            tls: None,
+            source,
+            expire,
+            max_idle,
+            idle: Mutex::default(),
+            udp: Connections::default(),
+            streams: Connections::default(),
+        }
     }
 
     /// Speaks TLS, to one whose certificate has `name`.
@@ -62,6 +81,11 @@ impl Endpoint {
 
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// By CoreDNS's names for the protocols.
+    pub(super) fn connections(&self) -> [(&'static str, &Connections); 2] {
+        [("udp", &self.udp), (if self.is_tls() { "tcp-tls" } else { "tcp" }, &self.streams)]
     }
 
     /// Asks, and waits no longer than `patience`.
@@ -94,6 +118,7 @@ impl Endpoint {
     async fn ask_udp(&self, question: &[u8]) -> io::Result<Relayed> {
         let mut mixed = question.to_vec();
         mix_case(&mut mixed);
+        self.udp.made.increment();
         let socket = UdpSocket::bind((self.any(), 0)).await?;
         // Connected, it hears nobody else.
         socket.connect(self.address).await?;
@@ -118,10 +143,12 @@ impl Endpoint {
         while let Some(mut stream) = self.kept() {
             // The other side may have ended it in the meantime: no reason to give up.
             if let Ok(relayed) = exchange(&mut stream, question).await {
+                self.streams.kept.increment();
                 self.keep(stream);
                 return Ok(relayed);
             }
         }
+        self.streams.made.increment();
         let mut stream = self.connect().await?;
         let relayed = exchange(&mut stream, question).await?;
         self.keep(stream);

@@ -1,7 +1,8 @@
 //! What is counted of upstreams.
 
 use super::Forward;
-use crate::dns::metrics::Text;
+use super::connection::Connections;
+use crate::dns::metrics::{Count, Text};
 use crate::dns::wire::Rcode;
 
 impl Forward {
@@ -28,19 +29,29 @@ impl Forward {
             text.line(name, &labels, upstream.probe_failures.get());
         }
         let name = "coredns_proxy_request_duration_seconds";
-        text.head(name, "histogram", "Time that each upstream took.");
+        text.head(name, "histogram", "Time that each upstream took, by the code it answered with.");
         for upstream in upstreams() {
-            let labels = format!("proxy_name=\"forward\",to=\"{}\"", upstream.endpoint.address);
-            upstream.duration.write(text, name, &labels);
+            for (code, duration) in upstream.durations.iter().enumerate() {
+                if duration.is_empty() {
+                    continue;
+                }
+                let (to, rcode) = (upstream.endpoint.address, Rcode(code as u8).name());
+                let labels = format!("proxy_name=\"forward\",to=\"{to}\",rcode=\"{rcode}\"");
+                duration.write(text, name, &labels);
+            }
         }
-        let name = "coredns_forward_responses_total";
-        text.head(name, "counter", "Responses of upstreams by code.");
-        for upstream in upstreams() {
-            for (code, count) in upstream.by_rcode.iter().enumerate() {
-                if count.get() > 0 {
-                    let rcode = Rcode(code as u8).name();
-                    let labels = format!("to=\"{}\",rcode=\"{rcode}\"", upstream.endpoint.address);
-                    text.line(name, &labels, count.get());
+        type Of = fn(&Connections) -> &Count;
+        let series: [(&str, &str, Of); 2] = [
+            ("coredns_proxy_conn_cache_hits_total", "Connections used again.", |of| &of.kept),
+            ("coredns_proxy_conn_cache_misses_total", "Connections made.", |of| &of.made),
+        ];
+        for (name, help, of) in series {
+            text.head(name, "counter", help);
+            for upstream in upstreams() {
+                for (proto, connections) in upstream.endpoint.connections() {
+                    let to = upstream.endpoint.address;
+                    let labels = format!("proxy_name=\"forward\",to=\"{to}\",proto=\"{proto}\"");
+                    text.moved(name, &labels, of(connections).get());
                 }
             }
         }

@@ -58,9 +58,9 @@ struct Upstream {
     endpoint: Endpoint,
     /// In a row.
     fails: AtomicU32,
-    duration: Histogram,
+    /// By code.
+    durations: [Histogram; 16],
     probe_failures: Count,
-    by_rcode: [Count; 16],
 }
 
 #[derive(Debug)]
@@ -131,9 +131,8 @@ impl Forward {
         let upstreams = endpoints.into_iter().map(|endpoint| Upstream {
             endpoint,
             fails: AtomicU32::new(0),
-            duration: Histogram::seconds(),
+            durations: std::array::from_fn(|_| Histogram::seconds()),
             probe_failures: Count::default(),
-            by_rcode: Default::default(),
         });
         Ok(Self {
             upstreams: upstreams.collect(),
@@ -188,8 +187,8 @@ impl Forward {
             match self.ask(upstream, query, asking, left.min(patience)).await {
                 Ok(relayed) => {
                     upstream.fails.store(0, Ordering::Relaxed);
-                    upstream.duration.observe(asked.elapsed().as_secs_f64(), 1);
-                    upstream.by_rcode[usize::from(relayed.rcode.0 & 0x0f)].increment();
+                    let durations = &upstream.durations[usize::from(relayed.rcode.0 & 0x0f)];
+                    durations.observe(asked.elapsed().as_secs_f64(), 1);
                     let others = attempt + 1 < upstreams.len();
                     if !others || !self.config.failover.contains(&relayed.rcode) {
                         return Ok(relayed);

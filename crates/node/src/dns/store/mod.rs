@@ -3,23 +3,23 @@
 //! While the API server is away the index stays as it was and goes on answering; when it is back,
 //! the watches resume where they were, or list anew and forget what is gone.
 
+mod objects;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use portolan_model::names::{NameOptions, Names, PodMode};
+use portolan_model::names::{Listed, NameOptions, Names, PodMode};
 use portolan_model::object::{self, ObjectName};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::gate::Gate;
 use super::metrics::Histogram;
 use crate::reached::Kind;
+pub(crate) use objects::{Pod, Slice};
 
 /// What makes one store different from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,10 +42,18 @@ pub(crate) struct StoreOptions {
     pub(crate) namespace_labels: Option<String>,
 }
 
-const SERVICES: u8 = 1;
-const SLICES: u8 = 2;
-const NAMESPACES: u8 = 4;
-const PODS: u8 = 8;
+fn bit(kind: Listed) -> u8 {
+    1 << kind as u8
+}
+
+/// How many objects a list brings at once: pages are held whole, and a slice may have a hundred
+/// endpoints.
+fn page_size(kind: Listed) -> u32 {
+    match kind {
+        Listed::Slices => 100,
+        Listed::Services | Listed::Namespaces | Listed::Pods => 250,
+    }
+}
 
 /// A live index and how far it can be trusted.
 #[derive(Debug)]
@@ -76,12 +85,12 @@ impl Programming {
 
 impl NameStore {
     pub(crate) fn new(options: StoreOptions, gate: Option<Arc<Gate>>) -> Self {
-        let mut missing = SERVICES | NAMESPACES;
+        let mut missing = bit(Listed::Services) | bit(Listed::Namespaces);
         if options.endpoints {
-            missing |= SLICES;
+            missing |= bit(Listed::Slices);
         }
         if options.names.pods == PodMode::Verified {
-            missing |= PODS;
+            missing |= bit(Listed::Pods);
         }
         // Serials of zones that start anew must not go back (RFC 1912, 2.2).
         let serial = Timestamp::now().as_second() as u32;
@@ -122,8 +131,9 @@ impl NameStore {
         }
     }
 
-    fn listed(&self, kind: u8) {
-        if self.missing.fetch_and(!kind, Ordering::AcqRel) & kind != 0 && self.is_synced() {
+    fn listed(&self, kind: Listed) {
+        let was = self.missing.fetch_and(!bit(kind), Ordering::AcqRel);
+        if was & bit(kind) != 0 && self.is_synced() {
             tracing::info!(services = self.names().len(), "names of the cluster are complete");
             self.synced.notify_waiters();
         }
@@ -142,65 +152,55 @@ impl NameStore {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let selecting = |labels: &Option<String>| match labels {
-            Some(labels) => watcher::Config::default().labels(labels),
-            None => watcher::Config::default(),
+        let config = |kind: Listed, labels: &Option<String>| {
+            let config = watcher::Config::default().page_size(page_size(kind));
+            match labels {
+                Some(labels) => config.labels(labels),
+                None => config,
+            }
         };
-        let config = selecting(&self.options.labels);
         let run = |task: futures::future::BoxFuture<'static, ()>| {
             let stop = stop.clone();
             tasks.spawn(async move {
                 stop.run_until_cancelled(task).await;
             });
         };
-        let services = watch_objects(Api::<Service>::all(client.clone()), config.clone());
-        run(Box::pin(self.clone().feed(
-            "services",
-            SERVICES,
-            services,
-            apply_service,
-            remove_service,
-        )));
-        let namespaces = selecting(&self.options.namespace_labels);
-        let namespaces = watch_objects(Api::<Namespace>::all(client.clone()), namespaces);
-        run(Box::pin(self.clone().feed(
-            "namespaces",
-            NAMESPACES,
-            namespaces,
-            apply_namespace,
-            remove_namespace,
-        )));
+        let labels = &self.options.labels;
+        let kind = Listed::Services;
+        let services = watch_objects(Api::<Service>::all(client.clone()), config(kind, labels));
+        let feed = self.clone().feed(kind, services, apply_service, Names::remove_service);
+        run(Box::pin(feed));
+        let kind = Listed::Namespaces;
+        let labels_of_namespaces = config(kind, &self.options.namespace_labels);
+        let namespaces = watch_objects(Api::<Namespace>::all(client.clone()), labels_of_namespaces);
+        let remove = |names: &mut Names, name: &ObjectName| names.remove_namespace(&name.name);
+        run(Box::pin(self.clone().feed(kind, namespaces, apply_namespace, remove)));
         if self.options.endpoints {
-            let slices = watch_objects(Api::<EndpointSlice>::all(client.clone()), config);
-            run(Box::pin(self.clone().feed(
-                "endpointslices",
-                SLICES,
-                slices,
-                apply_slice,
-                remove_slice,
-            )));
+            let kind = Listed::Slices;
+            let slices = watch_objects(Api::<Slice>::all(client.clone()), config(kind, labels));
+            let feed = self.clone().feed(kind, slices, apply_slice, Names::remove_slice);
+            run(Box::pin(feed));
         }
         if self.options.names.pods == PodMode::Verified {
-            let pods = watch_objects(Api::<Pod>::all(client.clone()), watcher::Config::default());
-            run(Box::pin(self.clone().feed("pods", PODS, pods, apply_pod, remove_pod)));
+            let kind = Listed::Pods;
+            let pods = watch_objects(Api::<Pod>::all(client.clone()), config(kind, &None));
+            run(Box::pin(self.clone().feed(kind, pods, apply_pod, Names::remove_pod)));
         }
     }
 
     async fn feed<K>(
         self: Arc<Self>,
-        resource: &'static str,
-        kind: u8,
+        kind: Listed,
         events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send,
         apply: fn(&NameStore, &K),
-        remove: fn(&mut Names, &ObjectName),
+        remove: fn(&mut Names, &ObjectName) -> bool,
     ) where
         K: kube::Resource + Debug + Send,
+        K::DynamicType: Default,
     {
         let events = events.backoff(Retry::default());
         pin_mut!(events);
-        // The objects there are, so that a new listing shows which of them are gone.
-        let mut known: HashSet<ObjectName> = HashSet::new();
-        let mut unseen: HashSet<ObjectName> = HashSet::new();
+        let resource = K::plural(&K::DynamicType::default()).into_owned();
         let mut failing = false;
         while let Some(event) = events.next().await {
             if failing && event.is_ok() {
@@ -214,24 +214,21 @@ impl NameStore {
                 gate.wait(kind, revision).await;
             }
             match event {
-                Ok(Event::Init) => unseen = known.clone(),
-                Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                    let name = object_name(&object);
-                    unseen.remove(&name);
-                    apply(&self, &object);
-                    known.insert(name);
-                }
+                Ok(Event::Init) => self.update(|names| names.begin(kind)),
+                Ok(Event::InitApply(object) | Event::Apply(object)) => apply(&self, &object),
                 Ok(Event::Delete(object)) => {
                     let name = object_name(&object);
-                    known.remove(&name);
-                    self.update(|names| remove(names, &name));
+                    self.update(|names| {
+                        remove(names, &name);
+                    });
                 }
                 Ok(Event::InitDone) => {
-                    for name in std::mem::take(&mut unseen) {
-                        known.remove(&name);
-                        self.update(|names| remove(names, &name));
-                    }
+                    self.update(|names| {
+                        names.end(kind);
+                    });
                     self.listed(kind);
+                    // Pages of the list leave holes behind.
+                    portolan_linux::memory::give_back();
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -250,12 +247,12 @@ impl NameStore {
 
 /// What to wait for until a proxy has programmed a change of this object; `None` when proxies do
 /// not look at it.
-fn programmed<K: kube::Resource>(kind: u8, object: &K) -> Option<(Kind, u64)> {
+fn programmed<K: kube::Resource>(kind: Listed, object: &K) -> Option<(Kind, u64)> {
     let meta = object.meta();
     let has = |label: &str| meta.labels.as_ref().is_some_and(|labels| labels.contains_key(label));
     let kind = match kind {
-        SERVICES => Kind::Services,
-        SLICES if !has("service.kubernetes.io/headless") => Kind::EndpointSlices,
+        Listed::Services => Kind::Services,
+        Listed::Slices if !has("service.kubernetes.io/headless") => Kind::EndpointSlices,
         _ => return None,
     };
     if has("service.kubernetes.io/service-proxy-name") {
@@ -264,7 +261,7 @@ fn programmed<K: kube::Resource>(kind: u8, object: &K) -> Option<(Kind, u64)> {
     Some((kind, meta.resource_version.as_deref()?.parse().ok()?))
 }
 
-fn object_name<K: kube::Resource>(object: &K) -> ObjectName {
+pub(crate) fn object_name<K: kube::Resource>(object: &K) -> ObjectName {
     let meta = object.meta();
     ObjectName::new(
         meta.namespace.as_deref().unwrap_or_default(),
@@ -279,12 +276,8 @@ fn apply_service(store: &NameStore, service: &Service) {
     });
 }
 
-fn remove_service(names: &mut Names, name: &ObjectName) {
-    names.remove_service(name);
-}
-
-fn apply_slice(store: &NameStore, slice: &EndpointSlice) {
-    let trimmed = object::EndpointSlice::from(slice);
+fn apply_slice(store: &NameStore, slice: &Slice) {
+    let trimmed = slice.trimmed(store.options.names.endpoint_pod_names);
     let (mut changed, mut headless) = (false, None);
     store.update(|names| {
         changed = names.upsert_slice(&trimmed);
@@ -303,10 +296,6 @@ fn apply_slice(store: &NameStore, slice: &EndpointSlice) {
     }
 }
 
-fn remove_slice(names: &mut Names, name: &ObjectName) {
-    names.remove_slice(name);
-}
-
 fn apply_namespace(store: &NameStore, namespace: &Namespace) {
     let name = namespace.name_any();
     store.update(|names| {
@@ -314,31 +303,11 @@ fn apply_namespace(store: &NameStore, namespace: &Namespace) {
     });
 }
 
-fn remove_namespace(names: &mut Names, name: &ObjectName) {
-    names.remove_namespace(&name.name);
-}
-
 fn apply_pod(store: &NameStore, pod: &Pod) {
-    let (name, addresses) = pod_addresses(pod);
+    let name = object_name(pod);
     store.update(|names| {
-        names.upsert_pod(&name, &addresses);
+        names.upsert_pod(&name, &pod.addresses);
     });
-}
-
-/// A pod and the addresses that names may have of it: none once it is on its way out.
-pub(crate) fn pod_addresses(pod: &Pod) -> (ObjectName, Vec<IpAddr>) {
-    let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref());
-    let finished = pod.metadata.deletion_timestamp.is_some()
-        || matches!(phase, Some("Succeeded" | "Failed" | "Unknown"));
-    let listed = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
-    let addresses =
-        listed.iter().filter(|_| !finished).filter_map(|address| address.ip.parse().ok()).collect();
-    (object_name(pod), addresses)
-}
-
-fn remove_pod(names: &mut Names, name: &ObjectName) {
-    names.remove_pod(name);
 }
 
 /// Waits between attempts: soon at first, so that a restarted API server is not missed for long.
@@ -414,5 +383,53 @@ impl Stores {
             }
             keep
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The lists that a store asks for, with the size of their pages.
+    async fn asked(pods: PodMode, endpoints: bool) -> BTreeMap<String, String> {
+        let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let _ = send.send(request.uri().to_string());
+            let nobody: tower::BoxError = "nobody is there".into();
+            std::future::ready(Err::<http::Response<kube::client::Body>, _>(nobody))
+        });
+        let client = Client::new(service, "default");
+        let names = NameOptions { pods, ..NameOptions::default() };
+        let options = StoreOptions { names, endpoints, labels: None, namespace_labels: None };
+        let store = Arc::new(NameStore::new(options, None));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        store.watch(&client, &tasks, &stop);
+        let (mut lists, mut of_services) = (BTreeMap::new(), 0);
+        // Who has been told no twice has given everybody else a turn.
+        while of_services < 3 {
+            let uri = receive.recv().await.expect("somebody asks");
+            let (path, query) = uri.split_once('?').expect("a query");
+            let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
+            of_services += usize::from(resource == "services");
+            let limit = query.split('&').find_map(|pair| pair.strip_prefix("limit="));
+            lists.insert(resource, limit.unwrap_or("all").to_owned());
+        }
+        stop.cancel();
+        lists
+    }
+
+    #[tokio::test]
+    async fn only_what_is_needed_is_asked_for_and_in_pages() {
+        let lists = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+            all.iter().map(|(name, limit)| (name.to_string(), limit.to_string())).collect()
+        };
+        let few = [("namespaces", "250"), ("services", "250")];
+        let slices = ("endpointslices", "100");
+        assert_eq!(asked(PodMode::Insecure, true).await, lists(&[few[0], few[1], slices]));
+        assert_eq!(asked(PodMode::Disabled, false).await, lists(&few));
+        let all = [few[0], few[1], slices, ("pods", "250")];
+        assert_eq!(asked(PodMode::Verified, true).await, lists(&all));
     }
 }

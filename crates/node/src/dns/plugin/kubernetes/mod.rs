@@ -1,18 +1,22 @@
 //! `kubernetes`: the names of the cluster, always from the live index.
 
+mod config;
+mod transfer;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_model::names::{
-    Addresses, Answer, HostLabel, NameOptions, Names, PodMode, RecordType, Srv, from_reverse,
+    Addresses, Answer, HostLabel, HostTarget, Names, RecordType, Srv, SrvTarget, from_reverse,
 };
 
-use super::super::config::{Key, fallthrough, zones_or_block};
-use super::super::corefile::{CorefileError, Directive, DirectiveOption};
 use super::super::wire::{HEADER, Query, Rcode, Reply, Section};
-use super::super::zone::{Fallthrough, Zone, longest};
+use super::super::zone::{Zone, longest};
 use super::{Step, Surroundings};
-use crate::dns::store::{NameStore, StoreOptions};
+use crate::dns::store::NameStore;
+pub(crate) use config::KubernetesConfig;
+pub(crate) use transfer::WholeZone;
 
 /// CoreDNS's own: a Service that leads to a Service may do so this often.
 const MAX_ALIASES: usize = 8;
@@ -27,97 +31,6 @@ const HINFO: RecordType = RecordType(13);
 
 /// The TTL of `dns-version`: it only changes with the program.
 const VERSION_TTL: u32 = 28_800;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KubernetesConfig {
-    pub(crate) zones: Vec<Zone>,
-    pub(crate) store: StoreOptions,
-    pub(crate) ttl: u32,
-    pub(crate) fallthrough: Fallthrough,
-}
-
-impl KubernetesConfig {
-    pub(crate) fn read(directive: &Directive, keys: &[Key]) -> Result<Self, CorefileError> {
-        let zones = zones_or_block(directive, &directive.args, keys)?;
-        if zones.iter().all(Zone::is_reverse) {
-            return Err(
-                directive.error("has only reverse zones: Services need a zone of their own")
-            );
-        }
-        let mut config = Self {
-            zones,
-            store: StoreOptions {
-                names: NameOptions::default(),
-                endpoints: true,
-                labels: None,
-                namespace_labels: None,
-            },
-            ttl: 5,
-            fallthrough: Fallthrough::default(),
-        };
-        for option in &directive.options {
-            config.option(directive, option)?;
-        }
-        Ok(config)
-    }
-
-    fn option(
-        &mut self,
-        directive: &Directive,
-        option: &DirectiveOption,
-    ) -> Result<(), CorefileError> {
-        let names = &mut self.store.names;
-        match option.name.as_str() {
-            "pods" => {
-                let what = "disabled, insecure or verified";
-                names.pods = match directive.one(option, what)? {
-                    "disabled" => PodMode::Disabled,
-                    "insecure" => PodMode::Insecure,
-                    "verified" => PodMode::Verified,
-                    other => {
-                        let problem = format!("pods takes {what}, not \"{other}\"");
-                        return Err(directive.error_at(option.line, problem));
-                    }
-                };
-            }
-            "ttl" => {
-                let ttl = directive.one_as(option, "seconds from 0 to 3600")?;
-                if ttl > 3600 {
-                    let problem = format!("ttl takes seconds from 0 to 3600, not {ttl}");
-                    return Err(directive.error_at(option.line, problem));
-                }
-                self.ttl = ttl;
-            }
-            "endpoint_pod_names" => {
-                directive.option_without_args(option)?;
-                names.endpoint_pod_names = true;
-            }
-            "noendpoints" => {
-                directive.option_without_args(option)?;
-                self.store.endpoints = false;
-            }
-            "ignore" => {
-                if directive.one(option, "empty_service")? != "empty_service" {
-                    return Err(directive.error_at(option.line, "ignore takes empty_service"));
-                }
-                names.ignore_empty_service = true;
-            }
-            "namespaces" if !option.args.is_empty() => {
-                names.namespaces.extend(option.args.iter().map(|name| Arc::from(name.as_str())));
-            }
-            "labels" if !option.args.is_empty() => {
-                self.store.labels = Some(option.args.join(" "));
-            }
-            "namespace_labels" if !option.args.is_empty() => {
-                self.store.namespace_labels = Some(option.args.join(" "));
-                names.declared_namespaces_only = true;
-            }
-            "fallthrough" => self.fallthrough = fallthrough(directive, option)?,
-            _ => return Err(directive.unknown(option)),
-        }
-        Ok(())
-    }
-}
 
 /// Answers from an index that others keep up to date.
 #[derive(Debug)]
@@ -143,6 +56,11 @@ impl Kubernetes {
 
     pub(crate) fn store(&self) -> &Arc<NameStore> {
         &self.store
+    }
+
+    /// How long to wait for the index before answering anything.
+    pub(crate) fn startup_timeout(&self) -> Duration {
+        self.config.startup_timeout
     }
 
     fn place<'a>(&'a self, name: &'a [u8]) -> Option<Place<'a>> {
@@ -365,18 +283,20 @@ impl Writer<'_> {
                 reply.bytes(self.primary.wire());
                 reply.bytes(&[0]);
             });
-            written.extend(data.map(|at| (at, server.addresses)));
+            written.extend(data.map(|at| (at, server.addresses.clone())));
         }
         if servers.is_empty() {
             let data = reply.record(Section::Answer, owner, RecordType::NS, self.ttl, |reply| {
                 reply.bytes(b"\x02ns\x03dns");
                 reply.pointer(zone_at);
             });
-            written.extend(data.map(|at| (at, self.names.server_addresses())));
+            let own = Addresses::Gathered(self.names.server_addresses().to_vec());
+            written.extend(data.map(|at| (at, own)));
         }
-        for (at, address) in written.iter().flat_map(|(at, all)| all.iter().map(move |a| (*at, *a)))
-        {
-            reply.address(Section::Additional, at, self.ttl, address);
+        for (at, addresses) in &written {
+            for address in addresses.iter() {
+                reply.address(Section::Additional, *at, self.ttl, address);
+            }
         }
     }
 
@@ -387,12 +307,16 @@ impl Writer<'_> {
             reply.pointer(zone_at);
             reply.bytes(b"\x0ahostmaster");
             reply.pointer(zone_at);
-            // Refresh, retry and expiry as CoreDNS has them; nobody transfers this zone.
-            for number in [self.names.serial(), 7200, 1800, 86_400, self.ttl] {
+            for number in soa_numbers(self.names, self.ttl) {
                 reply.bytes(&number.to_be_bytes());
             }
         });
     }
+}
+
+/// Serial, refresh, retry, expiry and the TTL of denials, as CoreDNS has them.
+fn soa_numbers(names: &Names, ttl: u32) -> [u32; 5] {
+    [names.serial(), 7200, 1800, 86_400, ttl]
 }
 
 fn write_addresses(
@@ -415,33 +339,33 @@ fn write_addresses(
 /// SRV records, their targets uncompressed (RFC 2782), then the targets' addresses.
 fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_at: usize) {
     let weight = srv.weight();
-    let mut written: Vec<(usize, u16, &[IpAddr])> = Vec::new();
-    for target in srv.targets() {
-        let addresses = target.host.addresses;
+    // Where each target lies, with its port and host.
+    let mut written: Vec<(usize, u16, HostTarget<'_>)> = Vec::new();
+    for SrvTarget { port, host } in srv.targets() {
         // A number that is open for two protocols makes one record.
-        let same = |(_, port, known): &(usize, u16, &[IpAddr])| {
-            *port == target.port && std::ptr::eq(*known, addresses)
+        let same = |(_, known, of): &(usize, u16, HostTarget<'_>)| {
+            *known == port && of.number == host.number
         };
         if written.iter().any(same) {
             continue;
         }
         let data = reply.record(Section::Answer, owner, RecordType::SRV, ttl, |reply| {
-            for number in [0, weight, target.port] {
+            for number in [0, weight, port] {
                 reply.bytes(&number.to_be_bytes());
             }
-            reply.append(|out| host_name(out, target.host.label, target.host.service));
+            reply.append(|out| host_name(out, host.label, host.service));
             reply.copy_name(zone_at);
         });
         let Some(data) = data else { return };
-        written.push((data + 6, target.port, addresses));
+        written.push((data + 6, port, host));
     }
-    for (index, (target_at, _, addresses)) in written.iter().enumerate() {
+    for (index, (target_at, _, host)) in written.iter().enumerate() {
         // Another port of the same host has brought them.
-        if written[..index].iter().any(|(_, _, known)| std::ptr::eq(*known, *addresses)) {
+        if written[..index].iter().any(|(_, _, known)| known.number == host.number) {
             continue;
         }
-        for address in *addresses {
-            if !reply.address(Section::Additional, *target_at, ttl, *address) {
+        for address in host.addresses.iter() {
+            if !reply.address(Section::Additional, *target_at, ttl, address) {
                 return;
             }
         }
@@ -449,7 +373,7 @@ fn write_srv(reply: &mut Reply<'_>, owner: usize, ttl: u32, srv: Srv<'_>, zone_a
 }
 
 /// `[HOST.]SERVICE.NAMESPACE.svc`, the zone to follow.
-fn host_name(out: &mut Vec<u8>, label: Option<&HostLabel>, service: &[u8]) {
+fn host_name(out: &mut Vec<u8>, label: Option<HostLabel<'_>>, service: &[u8]) {
     if let Some(label) = label {
         label.write(out);
     }
