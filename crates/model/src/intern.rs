@@ -20,15 +20,27 @@ impl Interner {
 
     /// Returns the pool's copy of `text`.
     pub fn intern(&mut self, text: &Arc<str>) -> Arc<str> {
-        if let Some(known) = self.strings.get(&**text) {
-            return known.clone();
+        match self.strings.get(&**text) {
+            Some(known) => known.clone(),
+            None => self.insert(text.clone()),
         }
+    }
+
+    /// Returns the pool's copy of `text`; allocates only what the pool does not know.
+    pub fn copy(&mut self, text: &str) -> Arc<str> {
+        match self.strings.get(text) {
+            Some(known) => known.clone(),
+            None => self.insert(text.into()),
+        }
+    }
+
+    fn insert(&mut self, text: Arc<str>) -> Arc<str> {
         if self.strings.len() >= self.sweep_at.max(Self::SWEEP_FLOOR) {
             self.strings.retain(|string| Arc::strong_count(string) > 1);
             self.sweep_at = self.strings.len() * 2;
         }
         self.strings.insert(text.clone());
-        text.clone()
+        text
     }
 
     /// Replaces `text` by the pool's copy.
@@ -53,6 +65,8 @@ mod tests {
 
     #[test]
     fn equal_strings_become_one() {
+        let mut pool = Interner::default();
+        assert!(Arc::ptr_eq(&pool.copy("node-1"), &pool.copy("node-1")));
         let mut pool = Interner::default();
         let (first, second): (Arc<str>, Arc<str>) = ("zone-a".into(), "zone-a".into());
         assert!(!Arc::ptr_eq(&first, &second));

@@ -52,8 +52,9 @@ impl Dirty {
 pub struct Snapshot {
     services: HashMap<ObjectName, Arc<Service>>,
     slices: HashMap<ObjectName, Arc<EndpointSlice>>,
-    /// The names of each Service's slices; sorted, so that what is derived is deterministic.
-    slices_of: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    /// The names of each Service's slices; sorted, so that what is derived is deterministic. Most
+    /// have one: a list without spare room, for a tree would take ten times that.
+    slices_of: HashMap<ObjectName, Vec<ObjectName>>,
     nodes: HashMap<Arc<str>, Arc<Node>>,
     service_ranges: Vec<IpNet>,
     dirty: Dirty,
@@ -97,6 +98,8 @@ impl Snapshot {
             self.strings.share(&mut port.name);
         }
         if self.services.get(&service.name).is_none_or(|old| **old != service) {
+            service.cluster_ips.shrink_to_fit();
+            service.ports.shrink_to_fit();
             self.dirty.services.insert(service.name.clone());
             self.services.insert(service.name.clone(), Arc::new(service));
         }
@@ -113,7 +116,11 @@ impl Snapshot {
             self.unlink(&old);
         }
         if let Some(service) = &slice.service {
-            self.slices_of.entry(service.clone()).or_default().insert(slice.name.clone());
+            let names = self.slices_of.entry(service.clone()).or_default();
+            if let Err(at) = names.binary_search(&slice.name) {
+                names.reserve_exact(1);
+                names.insert(at, slice.name.clone());
+            }
             self.dirty.services.insert(service.clone());
         }
     }
@@ -155,7 +162,9 @@ impl Snapshot {
         let Some(service) = &slice.service else { return };
         self.dirty.services.insert(service.clone());
         if let Some(names) = self.slices_of.get_mut(service) {
-            names.remove(&slice.name);
+            if let Ok(at) = names.binary_search(&slice.name) {
+                names.remove(at);
+            }
             if names.is_empty() {
                 self.slices_of.remove(service);
             }

@@ -19,6 +19,7 @@ use k8s_openapi::api::networking::v1 as networking;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
+use portolan_model::intern::Interner;
 use portolan_model::object::{EndpointSlice, Node, ObjectName, Service};
 use portolan_model::{Event, Snapshot};
 use serde::de::DeserializeOwned;
@@ -126,7 +127,14 @@ pub fn watch(
     all.push(follow(
         Api::<discovery::EndpointSlice>::all(client.clone()),
         selector(&routed),
-        move |object| (slice(object, interest), triggered(object)),
+        {
+            // One copy of each string, from before the snapshot has any.
+            let mut strings = Interner::default();
+            move |object| {
+                let slice = EndpointSlice::read(object, interest.names, &mut strings);
+                (slice, triggered(object))
+            }
+        },
         Event::EndpointSlice,
         Event::EndpointSliceDeleted,
         Update::EndpointSlices,
@@ -216,7 +224,7 @@ where
 fn follow<K, T: Send + 'static>(
     api: Api<K>,
     config: watcher::Config,
-    trim: impl Fn(&K) -> (T, Option<Timestamp>) + Send + 'static,
+    mut trim: impl FnMut(&K) -> (T, Option<Timestamp>) + Send + 'static,
     changed: impl Fn(T) -> Event + Send + 'static,
     deleted: impl Fn(ObjectName) -> Event + Send + 'static,
     listed: impl Fn(Vec<T>) -> Update + Send + 'static,
@@ -302,17 +310,6 @@ fn name_of<K: Resource>(object: &K) -> ObjectName {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
-}
-
-fn slice(object: &discovery::EndpointSlice, interest: Interest) -> EndpointSlice {
-    let mut slice = EndpointSlice::from(object);
-    if !interest.names {
-        for endpoint in &mut slice.endpoints {
-            endpoint.hostname = None;
-            endpoint.pod = None;
-        }
-    }
-    slice
 }
 
 fn triggered(object: &discovery::EndpointSlice) -> Option<Timestamp> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1 as discovery;
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectName, Protocol, object_name};
+use super::{ObjectName, Protocol};
+use crate::intern::Interner;
 
 /// `addressType`; slices of FQDNs are never proxied and answer no A or AAAA query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,72 +59,115 @@ pub struct EndpointSlice {
 
 impl From<&discovery::EndpointSlice> for EndpointSlice {
     fn from(object: &discovery::EndpointSlice) -> Self {
-        let name = object_name(&object.metadata);
-        let service = object
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get("kubernetes.io/service-name"))
-            .map(|service| ObjectName::new(name.namespace.clone(), service.as_str()));
+        Self::read(object, true, &mut Interner::default())
+    }
+}
+
+impl EndpointSlice {
+    /// Trims an API object, with its strings from `strings`; without `names`, also what only DNS
+    /// needs stays behind.
+    pub fn read(object: &discovery::EndpointSlice, names: bool, strings: &mut Interner) -> Self {
+        let meta = &object.metadata;
+        let namespace = strings.copy(meta.namespace.as_deref().unwrap_or_default());
+        let name = ObjectName::new(namespace.clone(), meta.name.as_deref().unwrap_or_default());
+        let labels = meta.labels.as_ref();
+        let service = labels.and_then(|labels| labels.get("kubernetes.io/service-name"));
+        let service = service.map(|service| ObjectName::new(namespace.clone(), service.as_str()));
+        let mut endpoints = Vec::with_capacity(object.endpoints.as_ref().map_or(0, Vec::len));
+        let all = object.endpoints.iter().flatten();
+        endpoints.extend(all.filter_map(|item| endpoint(item, &namespace, names, strings)));
         Self {
+            name,
             service,
             address_type: match object.address_type.as_str() {
                 "IPv6" => AddressType::Ipv6,
                 "FQDN" => AddressType::Fqdn,
                 _ => AddressType::Ipv4,
             },
-            ports: object.ports.iter().flatten().filter_map(endpoint_port).collect(),
-            endpoints: object
-                .endpoints
+            ports: object
+                .ports
                 .iter()
                 .flatten()
-                .filter_map(|item| endpoint(item, &name.namespace))
+                .filter_map(|port| endpoint_port(port, strings))
                 .collect(),
-            name,
+            endpoints,
         }
     }
 }
 
-fn endpoint_port(port: &discovery::EndpointPort) -> Option<EndpointPort> {
+fn endpoint_port(port: &discovery::EndpointPort, strings: &mut Interner) -> Option<EndpointPort> {
     Some(EndpointPort {
-        name: port.name.as_deref().unwrap_or_default().into(),
+        name: strings.copy(port.name.as_deref().unwrap_or_default()),
         protocol: Protocol::from_api(port.protocol.as_deref())?,
         port: port.port.and_then(|number| u16::try_from(number).ok()),
     })
 }
 
-fn endpoint(endpoint: &discovery::Endpoint, namespace: &Arc<str>) -> Option<Endpoint> {
+fn endpoint(
+    endpoint: &discovery::Endpoint,
+    namespace: &Arc<str>,
+    names: bool,
+    strings: &mut Interner,
+) -> Option<Endpoint> {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
     let hints = endpoint.hints.as_ref();
+    let zones = hints.and_then(|hints| hints.for_zones.as_deref()).unwrap_or_default();
+    let nodes = hints.and_then(|hints| hints.for_nodes.as_deref()).unwrap_or_default();
+    let hostname = endpoint.hostname.as_deref().filter(|name| names && !name.is_empty());
+    let target = endpoint.target_ref.as_ref();
+    let pod = target.filter(|target| names && target.kind.as_deref() == Some("Pod"));
     Some(Endpoint {
         address: endpoint.addresses.first()?.parse().ok()?,
         ready,
         serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
         terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
-        hostname: endpoint.hostname.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
-        node_name: endpoint.node_name.as_deref().map(Arc::from),
-        zone: endpoint.zone.as_deref().map(Arc::from),
-        hints_for_zones: hints
-            .and_then(|hints| hints.for_zones.as_deref())
-            .unwrap_or_default()
-            .iter()
-            .map(|zone| Arc::from(zone.name.as_str()))
-            .collect(),
-        hints_for_nodes: hints
-            .and_then(|hints| hints.for_nodes.as_deref())
-            .unwrap_or_default()
-            .iter()
-            .map(|node| Arc::from(node.name.as_str()))
-            .collect(),
-        pod: endpoint
-            .target_ref
-            .as_ref()
-            .filter(|target| target.kind.as_deref() == Some("Pod"))
-            .and_then(|target| {
-                let namespace =
-                    target.namespace.as_deref().map_or_else(|| namespace.clone(), Arc::from);
-                Some(PodRef { name: ObjectName::new(namespace, target.name.as_deref()?) })
-            }),
+        hostname: hostname.map(Arc::from),
+        node_name: endpoint.node_name.as_deref().map(|name| strings.copy(name)),
+        zone: endpoint.zone.as_deref().map(|name| strings.copy(name)),
+        hints_for_zones: zones.iter().map(|zone| strings.copy(&zone.name)).collect(),
+        hints_for_nodes: nodes.iter().map(|node| strings.copy(&node.name)).collect(),
+        pod: pod.and_then(|target| {
+            let namespace = match target.namespace.as_deref() {
+                Some(other) => strings.copy(other),
+                None => namespace.clone(),
+            };
+            Some(PodRef { name: ObjectName::new(namespace, target.name.as_deref()?) })
+        }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_shared_and_names_left_out_where_nobody_wants_them() {
+        let endpoint = |address: &str| {
+            serde_json::json!({"addresses": [address], "nodeName": "node-1", "zone": "zone-a",
+                "hostname": "blue-0",
+                "targetRef": {"kind": "Pod", "name": "blue-0", "namespace": "default"}})
+        };
+        let object = serde_json::json!({
+            "metadata": {"name": "blue-x", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "blue"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080}],
+            "endpoints": [endpoint("10.1.0.1"), endpoint("10.1.0.2")],
+        });
+        let object: discovery::EndpointSlice = serde_json::from_value(object).unwrap();
+        let mut strings = Interner::default();
+        let slice = EndpointSlice::read(&object, false, &mut strings);
+        let [first, second] = &slice.endpoints[..] else { panic!("{slice:?}") };
+        assert_eq!((&first.hostname, &first.pod), (&None, &None));
+        let node = |endpoint: &Endpoint| endpoint.node_name.clone().unwrap();
+        assert!(Arc::ptr_eq(&node(first), &node(second)));
+        let mut whole = EndpointSlice::from(&object);
+        let pod = PodRef { name: ObjectName::new("default", "blue-0") };
+        assert_eq!(whole.endpoints[0].pod.as_ref(), Some(&pod));
+        for endpoint in &mut whole.endpoints {
+            (endpoint.hostname, endpoint.pod) = (None, None);
+        }
+        assert_eq!(whole, slice);
+    }
 }

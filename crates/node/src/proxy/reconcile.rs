@@ -9,6 +9,7 @@ use futures::{FutureExt, StreamExt};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
+use portolan_linux::memory;
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::frontend::{Action, Family};
 use portolan_model::node_view::NodePortAddresses;
@@ -109,6 +110,8 @@ pub async fn run(
     let mut drift = interval(config.drift_period);
     drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut others_cleared = false;
+    // Whole lists came in, and left holes in the heap when they were trimmed.
+    let mut bloated = false;
     let mut retry = FIRST_RETRY;
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
@@ -129,6 +132,7 @@ pub async fn run(
                 let mut count = 0;
                 while let Some(update) = next {
                     heard.note(&update);
+                    bloated |= matches!(update, Update::Services(_) | Update::EndpointSlices(_));
                     take(update, &mut work.snapshot, &metrics, &mut triggers);
                     count += 1;
                     next = if count < BURST { news.next().now_or_never().flatten() } else { None };
@@ -192,6 +196,9 @@ pub async fn run(
                             "something of an earlier mode stays; portolan proxy --cleanup removes all modes"
                         );
                     }
+                }
+                if std::mem::take(&mut bloated) {
+                    spawn_blocking(memory::give_back);
                 }
                 health.eligible(!work.desired.is_leaving());
                 addresses = pass.addresses;
