@@ -1,10 +1,11 @@
-//! Events about Services whose addresses this proxy does not serve.
+//! Events about Services whose addresses this proxy does not serve, and about a node whose kernel
+//! has no room for them.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::api::core::v1::{Event, Node, Service};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use portolan_model::Desired;
@@ -12,8 +13,12 @@ use portolan_model::desired::Refused;
 use portolan_model::object::ObjectName;
 use serde_json::json;
 
-/// The reason of the events.
+/// The reason of the events about Services.
 pub(super) const REASON: &str = "AddressNotServed";
+/// The reason of the events about nodes.
+pub(super) const FULL: &str = "ServiceTablesFull";
+/// Where events about nodes are.
+const NODES: &str = "default";
 
 /// Tells of refused addresses: each once for as long as it is refused.
 #[derive(Debug, Default)]
@@ -50,32 +55,65 @@ pub(super) async fn write(client: Client, node: String, refused: Vec<(ObjectName
         let Some(uid) = found.and_then(|service| service.metadata.uid) else { continue };
         let mut hasher = DefaultHasher::new();
         (&uid, &refused).hash(&mut hasher);
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let event = json!({
-            "metadata": {
-                "name": format!("{}.{:x}", name.name, hasher.finish()),
-                "namespace": &*name.namespace,
-            },
-            "involvedObject": {
+        let event = Warning {
+            name: format!("{}.{:x}", name.name, hasher.finish()),
+            namespace: &name.namespace,
+            about: json!({
                 "apiVersion": "v1", "kind": "Service", "uid": uid,
                 "namespace": &*name.namespace, "name": &*name.name,
-            },
-            "type": "Warning", "reason": REASON,
-            "message": format!("{} is not served: {}", refused.address, refused.why.as_str()),
-            "source": {"component": "kube-proxy", "host": &node},
-            "reportingComponent": "kube-proxy", "reportingInstance": &node,
+            }),
+            reason: REASON,
+            message: format!("{} is not served: {}", refused.address, refused.why.as_str()),
+        };
+        event.create(&client, &node).await;
+    }
+}
+
+/// Writes that the kernel of this node is full.
+pub(super) async fn write_full(client: Client, node: String, message: String) {
+    let nodes = Api::<Node>::all(client.clone());
+    let found = nodes.get_opt(&node).await.ok().flatten();
+    let uid = found.and_then(|node| node.metadata.uid);
+    let event = Warning {
+        name: format!("{node}.{:x}", Timestamp::now().as_nanosecond()),
+        namespace: NODES,
+        about: json!({ "apiVersion": "v1", "kind": "Node", "name": &node, "uid": uid }),
+        reason: FULL,
+        message,
+    };
+    event.create(&client, &node).await;
+}
+
+struct Warning<'a> {
+    name: String,
+    namespace: &'a str,
+    about: serde_json::Value,
+    reason: &'static str,
+    message: String,
+}
+
+impl Warning<'_> {
+    /// One that is there already is no error; without any, the cluster goes on as well.
+    async fn create(self, client: &Client, node: &str) {
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let event = json!({
+            "metadata": { "name": &self.name, "namespace": self.namespace },
+            "involvedObject": self.about,
+            "type": "Warning", "reason": self.reason, "message": self.message,
+            "source": {"component": "kube-proxy", "host": node},
+            "reportingComponent": "kube-proxy", "reportingInstance": node,
             "firstTimestamp": now, "lastTimestamp": now, "count": 1,
         });
         let result = match serde_json::from_value::<Event>(event) {
             Ok(event) => {
-                let events = Api::<Event>::namespaced(client.clone(), &name.namespace);
+                let events = Api::<Event>::namespaced(client.clone(), self.namespace);
                 events.create(&PostParams::default(), &event).await.map(drop)
             }
             Err(error) => Err(kube::Error::SerdeError(error)),
         };
         match result {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => tracing::debug!(%error, service = %name, "an event was not written"),
+            Err(error) => tracing::debug!(%error, event = self.name, "an event was not written"),
             Ok(()) => {}
         }
     }

@@ -47,6 +47,7 @@ pub(super) struct Metrics {
     pub(super) endpoint_changes: Counter,
     pub(super) service_changes: Counter,
     pub(super) failures: Counter,
+    pub(super) full: Counter,
     pub(super) writes: Counter,
     pub(super) mended: Counter,
     pub(super) conntrack_deleted: Counter,
@@ -128,6 +129,10 @@ impl Metrics {
             "sync_proxy_rules_nftables_sync_failures",
             "Attempts to write to the kernel that failed",
         );
+        let full = counter(
+            "sync_proxy_rules_full_failures",
+            "Attempts to write to the kernel that failed as something is full and cannot grow",
+        );
         let writes = counter("sync_proxy_rules_element_writes", "Map entries written or removed");
         let mended =
             counter("sync_proxy_rules_elements_mended", "Map entries that others had changed");
@@ -159,6 +164,7 @@ impl Metrics {
             endpoint_changes,
             service_changes,
             failures,
+            full,
             writes,
             mended,
             conntrack_deleted,

@@ -112,6 +112,7 @@ pub async fn run(
     let mut others_cleared = false;
     // Whole lists came in, and left holes in the heap when they were trimmed.
     let mut bloated = false;
+    let mut full_told = false;
     let mut retry = FIRST_RETRY;
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
@@ -182,6 +183,7 @@ pub async fn run(
                 let now = Timestamp::now();
                 retry = FIRST_RETRY;
                 retry_at = None;
+                full_told = false;
                 health.updated(now);
                 health.reached(reached.revisions());
                 reporter.applied(reached.revisions(), true, work.snapshot.nodes().len());
@@ -216,6 +218,14 @@ pub async fn run(
             }
             Err(error) => {
                 metrics.failures.inc();
+                if error.is_full() {
+                    metrics.full.inc();
+                    if !std::mem::replace(&mut full_told, true) {
+                        let node = config.node_name.clone();
+                        let message = chain(&error);
+                        writing.spawn(events::write_full(client.clone(), node, message));
+                    }
+                }
                 tracing::error!(error = &error as &dyn std::error::Error, after = ?retry, "cannot bring the kernel up to date; trying again with everything");
                 work.full = true;
                 retry_at = Some(tokio::time::Instant::now() + retry);
@@ -252,6 +262,17 @@ fn take(update: Update, snapshot: &mut Snapshot, metrics: &Metrics, triggers: &m
     }
     update.apply_to(snapshot);
     metrics.last_queued.set(seconds(Timestamp::now()));
+}
+
+/// An error with all that led to it, as one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
 }
 
 fn seconds(time: Timestamp) -> f64 {

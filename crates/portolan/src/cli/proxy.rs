@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use portolan_linux::cgroup;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_node::proxy::datapath::Host;
@@ -36,6 +36,9 @@ pub struct Args {
     /// Masquerade all traffic to Services' addresses.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     masquerade_all: Option<bool>,
+    /// The bit of packets' marks that mode iptables uses, 0 to 31. [default: 14]
+    #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..32))]
+    iptables_masquerade_bit: Option<u8>,
     /// Masquerade what pods send out of the cluster; for networks where nobody else does.
     #[arg(long)]
     masquerade_egress: bool,
@@ -75,7 +78,12 @@ impl HostArgs {
             Ok(if path.is_absolute() { path.clone() } else { cgroup::root()?.join(path) })
         };
         let cgroup = self.cgroup.as_ref().map(whole).transpose().context("--cgroup")?;
-        Ok(Host { cgroup, shared: self.shared_cgroup, bpf: self.bpf_dir.clone() })
+        Ok(Host {
+            cgroup,
+            shared: self.shared_cgroup,
+            bpf: self.bpf_dir.clone(),
+            masquerade_bit: None,
+        })
     }
 }
 
@@ -88,6 +96,7 @@ struct Settings {
     cluster_cidrs: Vec<ipnet::IpNet>,
     nodeport_addresses: NodePortAddresses,
     masquerade_all: bool,
+    masquerade_bit: Option<u8>,
     masquerade_egress: bool,
     metrics: SocketAddr,
     healthz: SocketAddr,
@@ -109,6 +118,15 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
         _ => file.node_port_addresses.unwrap_or_default(),
     };
     let nodeport_addresses = node_port_addresses(&nodeport_addresses)?;
+    let masquerade_bit = args.iptables_masquerade_bit.or(file.iptables.masquerade_bit);
+    if let Some(bit) = masquerade_bit.filter(|bit| *bit > 31) {
+        bail!("iptables.masqueradeBit: {bit} is no bit of a mark; give 0 to 31");
+    }
+    // The file has it once for each mode.
+    let in_file = match mode {
+        ProxyMode::Iptables => file.iptables.masquerade_all,
+        _ => file.nftables.masquerade_all,
+    };
     let named = args.hostname_override.or(file.hostname_override).filter(|name| !name.is_empty());
     Ok(Settings {
         kubeconfig: args
@@ -120,7 +138,8 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
         cluster_cidrs: ranges,
         nodeport_addresses,
         masquerade_egress: args.masquerade_egress,
-        masquerade_all: args.masquerade_all.or(file.nftables.masquerade_all).unwrap_or(false),
+        masquerade_all: args.masquerade_all.or(in_file).unwrap_or(false),
+        masquerade_bit,
         metrics: address(
             "metrics-bind-address",
             args.metrics_bind_address.or(file.metrics_bind_address),
@@ -192,7 +211,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             masquerade_egress: settings.masquerade_egress,
             metrics_bind_address: Some(settings.metrics),
             healthz_bind_address: Some(settings.healthz),
-            host: part,
+            host: Host { masquerade_bit: settings.masquerade_bit, ..part },
             ..portolan_node::proxy::ProxyConfig::default()
         };
         Ok(portolan_node::proxy::run(client, config, stop).await?)
@@ -224,6 +243,21 @@ mod tests {
         assert_eq!(settings.cluster_cidrs[0].to_string(), "10.1.0.0/16");
         let error = join(Args::default(), file, "n").expect_err("ipvs is to come");
         assert!(format!("{error:#}").contains("ipvs"), "{error:#}");
+    }
+
+    #[test]
+    fn what_modes_have_of_their_own_is_told_apart() {
+        let mut file = KubeProxyConfiguration::default();
+        file.iptables.masquerade_all = Some(true);
+        file.iptables.masquerade_bit = Some(9);
+        let of = |mode, file| join(Args { proxy_mode: Some(mode), ..Args::default() }, file, "n");
+        let classic = of(ProxyMode::Iptables, file.clone()).expect("the file");
+        assert_eq!((classic.masquerade_all, classic.masquerade_bit), (true, Some(9)));
+        let other = of(ProxyMode::Nftables, file.clone()).expect("the file");
+        assert!(!other.masquerade_all, "that was said of another mode");
+        file.iptables.masquerade_bit = Some(32);
+        let error = of(ProxyMode::Iptables, file).expect_err("no such bit");
+        assert!(error.to_string().contains("masqueradeBit"), "{error}");
     }
 
     #[test]

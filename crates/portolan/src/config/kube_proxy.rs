@@ -24,6 +24,7 @@ pub struct KubeProxyConfiguration {
     pub healthz_bind_address: Option<String>,
     pub client_connection: ClientConnection,
     pub nftables: NfTables,
+    pub iptables: IpTables,
     // Accepted without effect: they tune what Portolan does by itself, or belong to modes that are
     // refused anyway.
     #[serde(rename = "bindAddress")]
@@ -42,8 +43,6 @@ pub struct KubeProxyConfiguration {
     _enable_profiling: Ignored,
     #[serde(rename = "featureGates")]
     _feature_gates: Ignored,
-    #[serde(rename = "iptables")]
-    _iptables: Ignored,
     #[serde(rename = "ipvs")]
     _ipvs: Ignored,
     #[serde(rename = "logging")]
@@ -81,6 +80,16 @@ pub struct ClientConnection {
 pub struct NfTables {
     #[serde(rename = "masqueradeAll")]
     pub masquerade_all: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IpTables {
+    #[serde(rename = "masqueradeAll")]
+    pub masquerade_all: Option<bool>,
+    /// 0 to 31.
+    #[serde(rename = "masqueradeBit")]
+    pub masquerade_bit: Option<u8>,
 }
 
 /// Reads the file.
@@ -124,7 +133,7 @@ mod tests {
              clusterCIDR: 10.244.0.0/16\n\
              conntrack:\n  maxPerCore: null\n\
              healthzBindAddress: \"\"\n\
-             iptables:\n  masqueradeBit: null\n\
+             iptables:\n  masqueradeAll: false\n  masqueradeBit: 7\n  minSyncPeriod: 1s\n\
              metricsBindAddress: \"\"\n\
              mode: nftables\n\
              nftables:\n  masqueradeAll: true\n\
@@ -134,6 +143,8 @@ mod tests {
         assert_eq!(config.mode.as_deref(), Some("nftables"));
         assert_eq!(config.cluster_cidr.as_deref(), Some("10.244.0.0/16"));
         assert_eq!(config.nftables.masquerade_all, Some(true));
+        assert_eq!(config.iptables.masquerade_all, Some(false));
+        assert_eq!(config.iptables.masquerade_bit, Some(7));
         assert_eq!(
             config.client_connection.kubeconfig.as_deref(),
             Some(Path::new("/var/lib/kube-proxy/kubeconfig.conf"))

@@ -59,6 +59,17 @@ pub enum ApplyError {
     Ebpf(#[from] ebpf::EbpfError),
 }
 
+impl ApplyError {
+    /// Whether something in the kernel is full that could not be made larger.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::TooManySizes(_) | Self::TooManyPools => true,
+            Self::Ebpf(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
+
 /// What became of connections to backends that are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Redialled {
@@ -89,6 +100,9 @@ pub struct Host {
     /// A directory in a BPF file system, or one where such may be mounted (`--bpf-dir`). `None`:
     /// the machine's.
     pub bpf: Option<PathBuf>,
+    /// The bit of packets' marks that is the proxy's in mode iptables
+    /// (`--iptables-masquerade-bit`). `None`: 14, as with kube-proxy.
+    pub masquerade_bit: Option<u8>,
 }
 
 /// A mechanism that carries connections from frontends to backends.
@@ -173,7 +187,7 @@ pub const MODES: [ModeRow; 5] = [
         automatic: false,
         beneath: &[],
         with: Some((
-            |_| Ok(Box::new(iptables::Iptables::open()?)),
+            |host| Ok(Box::new(iptables::Iptables::open(host)?)),
             |_| iptables::Iptables::clear(),
         )),
     },

@@ -24,7 +24,9 @@ fn kind(kind: Kind) -> Option<(&'static str, Programs)> {
 }
 
 fn open(lab: &Lab, programs: &Programs) -> Box<dyn Datapath> {
-    lab.node.run(|| -> Box<dyn Datapath> { Box::new(Iptables::with(programs.clone()).unwrap()) })
+    lab.node.run(|| -> Box<dyn Datapath> {
+        Box::new(Iptables::with(programs.clone(), &lab.host).unwrap())
+    })
 }
 
 fn start<'l>(

@@ -166,6 +166,7 @@ impl Lab {
                 cgroup: Some(cgroup.path().to_owned()),
                 bpf: Some(bpf.path().join("bpf")),
                 shared: false,
+                masquerade_bit: None,
             },
             node: Ns::within(&cgroup),
             pods: (0..3).map(|_| Ns::within(&cgroup)).collect(),

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lab::{Heard, Lab, OUTSIDE, connect};
+use super::socket::translated;
 use super::{in_every_mode, ip, to};
 use crate::proxy::{Error, ProxyConfig, Query, explain, run};
 
@@ -265,5 +266,95 @@ fn from_the_api_server_to_the_packet(lab: &Lab) {
     lab.node.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(story(lab));
+    });
+}
+
+/// Makes the place where maps are pinned one where nothing can be made, or undoes it.
+fn write_protect(lab: &Lab, protect: bool) {
+    use rustix::mount::{MountFlags, mount_remount};
+    let flag = if protect { MountFlags::RDONLY } else { MountFlags::empty() };
+    let place = lab.host.bpf.as_ref().unwrap();
+    mount_remount(place, MountFlags::BIND | flag, "").unwrap();
+}
+
+/// Maps that are full and cannot be made larger: nothing is served wrongly, and it is said thrice.
+async fn full_story(lab: &Lab) {
+    let api = ApiServer::start(Arc::new(MemoryStore::new()), Config::default()).await.unwrap();
+    let client = Client::new(api.service(), "default");
+    let (stop, task) = start(lab, &client);
+    let nodes: Api<core::Node> = Api::all(client.clone());
+    let node = serde_json::from_value(json!({ "metadata": { "name": "node-0" } })).unwrap();
+    let node = nodes.create(&PostParams::default(), &node).await.unwrap();
+    let green = json!({ "metadata": { "name": "green" }, "spec": { "ports": [{ "port": 80 }] } });
+    let service: core::Service = create(&client, green).await;
+    let vip = to(&format!("{}:80", service.spec.unwrap().cluster_ip.unwrap()));
+    let served = |by: &'static str| {
+        move || async move {
+            let heard = lab.dial(ip("10.244.0.3"), Protocol::Tcp, vip);
+            matches!(heard, Heard::Answer { server, .. } if server.ip() == ip(by))
+        }
+    };
+    create::<discovery::EndpointSlice>(&client, green_slice("10.244.1.2", "node-1")).await;
+    let at_the_socket = |by: &'static str| {
+        move || async move {
+            let before = translated(lab);
+            served(by)().await && translated(lab) == before
+        }
+    };
+    until("served at the socket", at_the_socket("10.244.1.2")).await;
+    let before = translated(lab);
+
+    write_protect(lab, true);
+    let many = |number: u32| {
+        let address = |pod: u32| std::net::Ipv4Addr::from(0x0AF4_8000 + number * 1_000 + pod);
+        let endpoint = |pod| json!({ "addresses": [address(pod)], "nodeName": "node-9" });
+        let endpoints: Vec<_> = (0..1_000).map(endpoint).collect();
+        let mut slice = green_slice("10.244.1.2", "node-1");
+        slice["metadata"] = json!({
+            "name": format!("large-{number}"),
+            "labels": { "kubernetes.io/service-name": "large" },
+        });
+        slice["endpoints"] = json!(endpoints);
+        slice
+    };
+    let large = json!({ "metadata": { "name": "large" }, "spec": { "ports": [{ "port": 80 }] } });
+    create::<core::Service>(&client, large).await;
+    for number in 0..2 {
+        create::<discovery::EndpointSlice>(&client, many(number)).await;
+    }
+    let events: Api<core::Event> = Api::namespaced(client.clone(), "default");
+    let told = || async {
+        let all = events.list(&ListParams::default()).await.unwrap();
+        let all = all.into_iter();
+        all.filter(|event| event.reason.as_deref() == Some(crate::proxy::events::FULL)).collect()
+    };
+    until("an event tells", || async { !Vec::<core::Event>::is_empty(&told().await) }).await;
+    let slices: Api<discovery::EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let moved = Patch::Merge(green_slice("10.244.2.2", "node-2"));
+    slices.patch("green-1", &PatchParams::default(), &moved).await.unwrap();
+    until("served beneath, by whom it should be", served("10.244.2.2")).await;
+    assert!(translated(lab) > before);
+    let (_, page) = get(10_249, "/metrics").await;
+    let metric = "kubeproxy_sync_proxy_rules_full_failures_total ";
+    let count = page.lines().find_map(|line| line.strip_prefix(metric)).unwrap();
+    assert_ne!(count, "0", "{page}");
+
+    write_protect(lab, false);
+    until("served at the socket again", at_the_socket("10.244.2.2")).await;
+    let told = told().await;
+    assert_eq!(told.len(), 1, "once, however often it is tried: {told:?}");
+    assert_eq!(told[0].involved_object.uid, node.metadata.uid);
+    let message = told[0].message.as_deref().unwrap();
+    assert!(message.contains("maps are full") && message.contains("Read-only"), "{message}");
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[test]
+fn maps_that_cannot_grow_are_told_of_and_serve_nothing_stale() {
+    let lab = Lab::new("ebpf");
+    lab.node.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(full_story(&lab));
     });
 }

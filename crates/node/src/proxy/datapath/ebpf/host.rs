@@ -54,8 +54,30 @@ pub enum EbpfError {
     },
     #[error("the BPF maps are too small for what they were just made for")]
     TooSmall,
+    #[error(
+        "the BPF maps are full, and larger ones ({frontends} frontends, {pools} pools, {backends} backends) cannot be made; until they can, all is served by the tables beneath"
+    )]
+    Full {
+        frontends: u32,
+        pools: u32,
+        backends: u32,
+        #[source]
+        source: Box<EbpfError>,
+    },
     #[error("cannot end UDP connections to endpoints that are gone")]
     Sockets(#[from] portolan_linux::netlink::NetlinkError),
+}
+
+impl EbpfError {
+    pub(super) fn full(sizes: Sizes, source: Self) -> Self {
+        let Sizes { frontends, pools, backends, .. } = sizes;
+        Self::Full { frontends, pools, backends, source: Box::new(source) }
+    }
+
+    /// Whether maps are full and stay so.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::TooSmall)
+    }
 }
 
 /// The inode of the machine's first network namespace, since Linux 6.17; before, process 1 is

@@ -43,7 +43,6 @@ pub(super) mod pool {
     pub(in super::super) const LOCAL: usize = 8;
     pub(in super::super) const AFFINITY: usize = 16;
     pub(in super::super) const GENERATION: usize = 20;
-    pub(in super::super) const LENGTH: usize = 24;
 }
 
 /// `struct backend`, in bytes.
@@ -173,7 +172,7 @@ mod tests {
             [
                 [key_length, 16, 18].as_slice(),
                 &[size_of_val(&Entry { pool: 0, flags: 0 }.bytes()), 4],
-                &[pool::LENGTH, pool::LOCAL, pool::AFFINITY, pool::GENERATION],
+                &[24, pool::LOCAL, pool::AFFINITY, pool::GENERATION],
                 &[size_of_val(&[0_u32; 8]), 16, backend::POOL, backend::SERIAL],
                 &[16, 8],
                 &[KEPT, 4, 8],

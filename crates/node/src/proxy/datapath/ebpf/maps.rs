@@ -15,7 +15,8 @@ use portolan_model::frontend::PoolKey;
 
 use super::layout::{Entry, Key, backend, backend_address, backend_words, pool, read_range};
 use super::numbers::room;
-use super::plane::{Local, Member, Plane, PoolState, PoolWords, Sizes, Writes, local_room};
+use super::plane::{Plane, Sizes, Writes};
+use super::pool::{Local, Member, PoolState, PoolWords, local_room};
 use super::served::{keys, served};
 
 #[derive(Debug)]
@@ -277,6 +278,11 @@ impl Maps {
             count += usize::from(self.set_gone(number as u32));
         }
         Ok(count)
+    }
+
+    /// Serves nothing any more: all is left to the tables beneath.
+    pub(super) fn withdraw(&self) -> Attempt<()> {
+        self.frontends.delete(&self.frontends.entries()?.keys)
     }
 
     /// Whether the maps are what the plane says, as far as a program can see.

@@ -9,6 +9,7 @@ mod numbers;
 mod observe;
 mod pins;
 mod plane;
+mod pool;
 #[cfg(test)]
 mod reproduce;
 mod served;
@@ -114,7 +115,16 @@ impl Ebpf {
             );
             plane.resize(sizes).map_err(|_| EbpfError::TooSmall)?;
             plane.follow_all(desired).map_err(|_| EbpfError::TooSmall)?;
-            fresh = Some(Live::open(self.pins.make(sizes, self.cookie)?)?);
+            let made = self.pins.make(sizes, self.cookie).and_then(Live::open);
+            fresh = Some(match (made, &self.live) {
+                (Ok(fresh), _) => fresh,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(live)) => {
+                    // What they hold goes stale from here on.
+                    live.maps.withdraw()?;
+                    return Err(EbpfError::full(sizes, error));
+                }
+            });
         }
         let live = match fresh.as_ref().or(self.live.as_ref()) {
             Some(live) => live,

@@ -16,7 +16,7 @@ use portolan_linux::sysctl;
 use portolan_model::frontend::Family;
 use portolan_model::{Changes, Desired};
 
-use super::{Applied, ApplyError, Capabilities, Datapath, Observed, Scope};
+use super::{Applied, ApplyError, Capabilities, Datapath, Host, Observed, Scope};
 use plane::{Plane, Writes, table_family};
 use render::Settings;
 
@@ -24,6 +24,8 @@ use render::Settings;
 /// keeps the network away from what listens there.
 const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
 const LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+/// kube-proxy's, if nobody says otherwise.
+const MASQUERADE_BIT: u8 = 14;
 const TABLES: [Table; 2] = [Table::Filter, Table::Nat];
 /// The sizes of legacy tables do not tell of every change: all is compared that often.
 const LEGACY_PERIOD: Duration = Duration::from_secs(60);
@@ -34,6 +36,8 @@ pub struct Iptables {
     /// Its programs are started in there, whoever calls.
     namespace: NetNs,
     programs: Programs,
+    /// On packets that are to be masqueraded.
+    mark: u32,
     planes: Vec<Plane>,
     loopback: bool,
     witness: Witness,
@@ -57,12 +61,13 @@ enum Seen {
 
 impl Iptables {
     /// Opens the datapath; nothing is changed yet.
-    pub fn open() -> Result<Self, ApplyError> {
-        Self::with(Programs::choose(names::SERVICES)?)
+    pub fn open(host: &Host) -> Result<Self, ApplyError> {
+        Self::with(Programs::choose(names::SERVICES)?, host)
     }
 
     /// Opens the datapath with that kind of iptables.
-    pub fn with(programs: Programs) -> Result<Self, ApplyError> {
+    pub fn with(programs: Programs, host: &Host) -> Result<Self, ApplyError> {
+        let mark = 1 << host.masquerade_bit.unwrap_or(MASQUERADE_BIT).min(31);
         let writable = |value: String| sysctl::set(ROUTE_LOCALNET, &value).is_ok();
         let loopback = sysctl::get(ROUTE_LOCALNET).is_ok_and(writable);
         let witness = match programs.kind {
@@ -73,7 +78,7 @@ impl Iptables {
             }
         };
         let namespace = NetNs::current()?;
-        Ok(Self { namespace, programs, planes: vec![], loopback, witness, seen: None })
+        Ok(Self { namespace, programs, mark, planes: vec![], loopback, witness, seen: None })
     }
 
     fn saved(&self, family: Family) -> Result<HashMap<Table, Saved>, ApplyError> {
@@ -99,7 +104,7 @@ impl Iptables {
         let mut count = 0;
         let mut planes = vec![];
         for family in &desired.view.families {
-            let settings = Settings::new(desired, *family, random_fully, liberal);
+            let settings = Settings::new(desired, *family, self.mark, random_fully, liberal);
             let mut plane = Plane::new(settings);
             let writes = plane.compare(desired, &self.saved(*family)?);
             count += self.write(*family, &writes)?;
@@ -148,7 +153,7 @@ impl Iptables {
     /// kind of iptables that is installed. Without any, there can be nothing.
     pub fn clear() -> Result<(), ApplyError> {
         for programs in Programs::installed() {
-            Self::with(programs)?.remove()?;
+            Self::with(programs, &Host::default())?.remove()?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use portolan_model::frontend::{Family, FrontendAddress, FrontendKey};
 use portolan_model::object::Protocol;
 
 use super::names;
-use super::render::{JUMPS, MARK};
+use super::render::JUMPS;
 use crate::proxy::datapath::{Observed, ObservedAction, ObservedFrontend};
 
 /// What the table `nat` does with a frontend's packets.
@@ -298,11 +298,11 @@ impl Tables<'_> {
         let one = |rule: &Rule| rule.text() == "node";
         observed.cluster_ips.extend(self.filter.rules(names::CLUSTER_IPS).filter_map(to));
         observed.node_addresses.extend(self.nat.rules(names::LEAVING).filter(one).filter_map(to));
-        let local = Target::Mark { value: 0, mask: MARK };
+        let clears = |rule: &Rule| matches!(rule.target, Some(Target::Mark { value: 0, .. }));
         for chain in &self.endpoints {
             let rules: Vec<Rule> = self.nat.rules(chain).collect();
             if let (Some(true), Some(Rule { target: Some(Target::Dnat(to)), .. })) =
-                (rules.first().map(|rule| rule.target.as_ref() == Some(&local)), rules.last())
+                (rules.first().map(clears), rules.last())
             {
                 observed.local_addresses.insert(to.ip());
             }

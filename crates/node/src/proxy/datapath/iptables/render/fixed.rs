@@ -8,7 +8,7 @@ use portolan_model::Desired;
 use portolan_model::frontend::Family;
 
 use super::super::names::*;
-use super::{MARK, Settings};
+use super::Settings;
 
 /// A rule of one of the kernel's own chains that leads to ours.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +70,8 @@ impl Jump {
     }
 }
 
-fn marked(not: bool) -> Match {
-    Match::Mark { not, value: MARK, mask: MARK }
+fn marked(settings: &Settings, not: bool) -> Match {
+    Match::Mark { not, value: settings.mark, mask: settings.mark }
 }
 
 fn state(not: bool, states: &str) -> Match {
@@ -86,7 +86,7 @@ pub(in super::super) fn small_chains(settings: &Settings) -> Vec<(Table, &'stati
         forward.push(Rule::jump("DROP").when(state(false, "INVALID")));
     }
     forward.extend([
-        Rule::jump("ACCEPT").comment("kubernetes forwarding rules").when(marked(false)),
+        Rule::jump("ACCEPT").comment("kubernetes forwarding rules").when(marked(settings, false)),
         Rule::jump("ACCEPT")
             .comment("kubernetes forwarding conntrack rule")
             .when(state(false, "RELATED,ESTABLISHED")),
@@ -122,13 +122,17 @@ pub(in super::super) fn small_chains(settings: &Settings) -> Vec<(Table, &'stati
             Table::Nat,
             POSTROUTING,
             vec![
-                Rule::jump("RETURN").when(marked(true)),
+                Rule::jump("RETURN").when(marked(settings, true)),
                 // So that it is not masqueraded again, should it come through once more.
-                Rule::new(Target::Mark { value: MARK, mask: 0 }),
+                Rule::new(Target::Mark { value: settings.mark, mask: 0 }),
                 Rule::new(masquerade).comment("kubernetes service traffic requiring SNAT"),
             ],
         ),
-        (Table::Nat, MARK_MASQ, vec![Rule::new(Target::Mark { value: MARK, mask: MARK })]),
+        (
+            Table::Nat,
+            MARK_MASQ,
+            vec![Rule::new(Target::Mark { value: settings.mark, mask: settings.mark })],
+        ),
         (Table::Nat, MARK_OTHERS, others),
         (Table::Nat, EGRESS, egress),
     ]

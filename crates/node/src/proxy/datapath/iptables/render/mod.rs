@@ -15,13 +15,12 @@ use portolan_model::frontend::Family;
 pub(super) use fixed::{JUMPS, cluster_ips, leaving, small_chains, tail_of_services};
 pub(super) use service::{Portals, ServiceRules, rules_of};
 
-/// kube-proxy's mark for what is to be masqueraded (`--iptables-masquerade-bit 14`).
-pub(super) const MARK: u32 = 0x4000;
-
 /// What the rules of one family depend on, besides Services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) family: Family,
+    /// The one bit of marks that says that a packet is to be masqueraded.
+    pub(super) mark: u32,
     /// Where pods' addresses come from; empty means unknown.
     pub(super) pods: Vec<IpNet>,
     /// Where node ports answer, loopback aside; `None` stands for everywhere.
@@ -39,6 +38,7 @@ impl Settings {
     pub(super) fn new(
         desired: &Desired,
         family: Family,
+        mark: u32,
         random_fully: bool,
         liberal: bool,
     ) -> Self {
@@ -53,6 +53,7 @@ impl Settings {
         node_ports.dedup();
         Self {
             family,
+            mark,
             pods: IpNet::aggregate(&pods.copied().collect::<Vec<_>>()),
             node_ports,
             loopback: view.loopback_node_ports && family == Family::Ipv4,

@@ -14,7 +14,7 @@ use portolan_model::frontend::{
 use portolan_model::object::{ObjectName, Protocol};
 
 use super::super::names::{self, MARK_MASQ, MARK_OTHERS, Purpose};
-use super::{MARK, Settings};
+use super::Settings;
 
 /// What one Service adds to the chains of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl Port<'_> {
         let mut rules = vec![];
         if backend.local {
             // Its answers come back through this node: it may see its client.
-            let clear = Target::Mark { value: 0, mask: MARK };
+            let clear = Target::Mark { value: 0, mask: self.settings.mark };
             rules.push(Rule::new(clear).comment(comment()));
             if self.settings.loopback {
                 rules.push(mark().from(self.settings.loopback_net()));

@@ -108,8 +108,21 @@ fn cluster() -> Snapshot {
 }
 
 fn text(desired: &Desired, family: Family) -> String {
-    let settings = Settings::new(desired, family, true, false);
+    marking(desired, family, 0x4000)
+}
+
+fn marking(desired: &Desired, family: Family, mark: u32) -> String {
+    let settings = Settings::new(desired, family, mark, true, false);
     Plane::new(settings).compare(desired, &HashMap::new()).text()
+}
+
+#[test]
+fn the_mark_is_one_that_may_be_chosen() {
+    let desired = desired(&cluster(), &view());
+    let usual = text(&desired, Family::Ipv4);
+    let other = marking(&desired, Family::Ipv4, 1 << 31);
+    assert!(!other.contains("0x4000") && usual.contains("0x4000"));
+    assert_eq!(other.replace("0x80000000", "0x4000"), usual);
 }
 
 #[test]
@@ -248,8 +261,9 @@ fn following_changes_ends_where_starting_over_does() {
         let view = NodeView { masquerade_all: dice.once_in(3), ..view() };
         let mut desired = Desired::new(view);
         let mut kernels = [Kernel::default(), Kernel::default()];
-        let mut planes = Family::BOTH
-            .map(|family| Plane::new(Settings::new(&desired, family, true, dice.once_in(2))));
+        let mut planes = Family::BOTH.map(|family| {
+            Plane::new(Settings::new(&desired, family, 0x4000, true, dice.once_in(2)))
+        });
         for (kernel, plane) in kernels.iter_mut().zip(&mut planes) {
             kernel.restore(&plane.compare(&desired, &HashMap::new()).text());
         }

@@ -1,0 +1,163 @@
+/* Who dials: a backend itself, or somebody who is no part of the node. */
+#pragma once
+#include "address.h"
+#include "choice.h"
+
+/* How the dialler can be asked whether an address is its own. */
+enum how { BIND4, BIND6, LISTEN };
+enum answer { UNKNOWN, OTHER, OWN };
+
+/* Binding fails at once when the address is not the namespace's; what it did else is undone. */
+INLINE enum answer binds4(struct bpf_sock_addr *ctx, const struct backend *to)
+{
+	struct sockaddr4 at = { .family = INET, .ip = to->ip[3] };
+	long result = bind(ctx, &at, sizeof(at));
+	if (result == 0) {
+		at.ip = 0;
+		bind(ctx, &at, sizeof(at));
+	}
+	return result == -ADDRESS_NOT_AVAILABLE ? OTHER : OWN;
+}
+
+INLINE enum answer binds6(struct bpf_sock_addr *ctx, const struct backend *to)
+{
+	struct sockaddr6 at = {
+		.family = INET6,
+		.ip = { to->ip[0], to->ip[1], to->ip[2], to->ip[3] },
+	};
+	long result = bind(ctx, &at, sizeof(at));
+	if (result == 0) {
+		__builtin_memset(at.ip, 0, sizeof(at.ip));
+		bind(ctx, &at, sizeof(at));
+	}
+	if (result == -ADDRESS_NOT_AVAILABLE)
+		return OTHER;
+	/* One that has a port already is not heard out. */
+	return result == -INVALID ? UNKNOWN : OWN;
+}
+
+/* Whether the dialler's namespace has a socket that would receive what goes there. One that
+ * listens on all addresses does, whosever the address is. */
+INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct backend *to, __u8 protocol)
+{
+	struct bpf_sock *found;
+	if (to->ip[0] == 0 && to->ip[1] == 0 && to->ip[2] == MAPPED) {
+		struct tuple4 at = { .to = to->ip[3], .to_port = to->port };
+		if (protocol == TCP)
+			found = lookup_tcp(ctx, &at, sizeof(at), THIS_NETNS, 0);
+		else
+			found = lookup_udp(ctx, &at, sizeof(at), THIS_NETNS, 0);
+	} else {
+		struct tuple6 at = {
+			.to = { to->ip[0], to->ip[1], to->ip[2], to->ip[3] },
+			.to_port = to->port,
+		};
+		if (protocol == TCP)
+			found = lookup_tcp(ctx, &at, sizeof(at), THIS_NETNS, 0);
+		else
+			found = lookup_udp(ctx, &at, sizeof(at), THIS_NETNS, 0);
+	}
+	if (!found)
+		return OTHER;
+	let_go(found);
+	return OWN;
+}
+
+/* Whether the dialler is a backend of the pool itself. It is left to the tables beneath then, with
+ * all that it dials there: they masquerade what comes back to it, and draw among all. `source` is
+ * the address that the socket is bound to. */
+INLINE int is_own(struct bpf_sock_addr *ctx, __u32 pool, __u64 netns, __u8 protocol,
+		  const struct address *source, enum how how)
+{
+	struct pool *it = map_get(&pools, &pool);
+	if (!it || netns == node_netns)
+		return 0;
+	/* In this order: the slots are at least as new as the generation. */
+	__u32 generation = *(volatile __u32 *)&it->generation;
+	__u64 local = *(volatile __u64 *)&it->local;
+	__u32 count = local >> 32;
+	if (count == 0)
+		return 0;
+	int bound = source->ip[3] || source->ip[0] || source->ip[1];
+	struct client client = { .netns = netns, .pool = pool };
+	__u64 now = 0;
+	if (!bound) {
+		now = monotonic();
+		struct kinship *known = map_get(&kin, &client);
+		if (known && known->generation == generation && now - known->seen <= KIN_NS)
+			return known->own;
+	}
+	/* Beyond, nobody looks. */
+	__u32 own = count > LOCALS;
+	/* One that is bound to a device sees the addresses of that. */
+	struct bpf_sock *sk = ctx->sk;
+	int sure = sk && sk->bound_dev_if == 0;
+	for (__u32 i = 0; i < LOCALS; i++) {
+		if (i >= count || own)
+			break;
+		__u32 at = (__u32)local + i;
+		__u32 *slot = map_get(&slots, &at);
+		if (!slot)
+			break;
+		__u32 number = *(volatile __u32 *)slot;
+		struct backend *backend = backend_of(number, pool);
+		if (!backend)
+			continue;
+		if (bound) {
+			own = source->ip[0] == backend->ip[0] && source->ip[1] == backend->ip[1] &&
+			      source->ip[2] == backend->ip[2] && source->ip[3] == backend->ip[3];
+			continue;
+		}
+		enum answer answer = UNKNOWN;
+		if (how == BIND4)
+			answer = binds4(ctx, backend);
+		if (how == BIND6)
+			answer = binds6(ctx, backend);
+		if (answer == UNKNOWN) {
+			sure = 0;
+			answer = listens(ctx, backend, protocol);
+		}
+		own = answer == OWN;
+	}
+	if (!bound && sure) {
+		struct kinship found = { .generation = generation, .own = own, .seen = now };
+		map_put(&kin, &client, &found, 0);
+	}
+	return own;
+}
+
+/* The address that the socket is bound to; zeroes if it is not. Read through volatile, or the
+ * compiler would choose between pointers into the socket, which the kernel does not allow. */
+INLINE struct address source_of(struct bpf_sock_addr *ctx, int v4)
+{
+	struct address it = {};
+	struct bpf_sock *sk = ctx->sk;
+	if (!sk)
+		return it;
+	__u32 ip4 = *(volatile __u32 *)&sk->src_ip4;
+	__u32 ip6[4] = {
+		*(volatile __u32 *)&sk->src_ip6[0],
+		*(volatile __u32 *)&sk->src_ip6[1],
+		*(volatile __u32 *)&sk->src_ip6[2],
+		*(volatile __u32 *)&sk->src_ip6[3],
+	};
+	it.ip[0] = v4 ? 0 : ip6[0];
+	it.ip[1] = v4 ? 0 : ip6[1];
+	it.ip[2] = v4 ? MAPPED : ip6[2];
+	it.ip[3] = v4 ? ip4 : ip6[3];
+	return it;
+}
+
+/* Whether the network namespace is this node's or one of its pods'. One that nobody has looked at
+ * yet is not, and asks to be looked at. */
+INLINE int is_ours(__u64 netns)
+{
+	if (!shared_cgroup || netns == node_netns)
+		return 1;
+	__u32 *known = map_get(&namespaces, &netns);
+	if (known)
+		return *known == MEMBER;
+	__u32 asked = ASKED;
+	map_put(&namespaces, &netns, &asked, 0);
+	return 0;
+}
