@@ -10,6 +10,7 @@ pub mod conntrack;
 pub mod datagram;
 mod error;
 pub mod iptables;
+pub mod ipvs;
 pub mod link;
 mod local;
 pub mod memory;
