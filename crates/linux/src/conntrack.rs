@@ -74,7 +74,8 @@ pub struct Flow {
     /// As the answers look on the wire: its source is who really answers.
     pub reply: Tuple,
     pub zone: u16,
-    /// Whether the destination was translated.
+    /// Whether the destination was translated: by netfilter, or by IPVS, which only changes who is
+    /// expected to answer.
     pub destination_nat: bool,
     pub stage: Stage,
 }
@@ -161,12 +162,15 @@ fn read(message: Message<'_>) -> Option<Flow> {
     let protocol =
         original.nested().find(attribute::TUPLE_PROTO)?.nested().find(attribute::NUMBER)?;
     let status = attributes.find(attribute::STATUS).and_then(|status| status.be32()).unwrap_or(0);
+    let (original, reply) = (tuple(original)?, tuple(attributes.find(attribute::REPLY)?)?);
+    let answers_itself =
+        (reply.source, reply.source_port) == (original.destination, original.destination_port);
     Some(Flow {
         protocol: protocol.byte()?,
-        original: tuple(original)?,
-        reply: tuple(attributes.find(attribute::REPLY)?)?,
+        original,
+        reply,
         zone: attributes.find(attribute::ZONE).and_then(|zone| zone.be16()).unwrap_or(0),
-        destination_nat: status & DESTINATION_NAT != 0,
+        destination_nat: status & DESTINATION_NAT != 0 || !answers_itself,
         stage: attributes.find(attribute::PROTOINFO).map_or(Stage::Stateless, stage),
     })
 }

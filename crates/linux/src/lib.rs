@@ -11,6 +11,7 @@ pub mod datagram;
 mod error;
 pub mod foreign;
 pub mod iptables;
+pub mod ipvs;
 pub mod link;
 pub mod local;
 pub mod memory;

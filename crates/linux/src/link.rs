@@ -162,6 +162,14 @@ impl Rtnl {
         self.request(message, || format!("create bridge {name}"))
     }
 
+    /// Makes a link of type `dummy`: it carries addresses and no packets.
+    pub fn add_dummy(&self, name: &str) -> Attempt<()> {
+        let mut message = Message::new(libc::RTM_NEWLINK, CREATE, &header(0, 0, 0, 0));
+        message.text(libc::IFLA_IFNAME, name);
+        message.nest(libc::IFLA_LINKINFO, |m| m.attribute(libc::IFLA_INFO_KIND, b"dummy"));
+        self.request(message, || format!("create dummy link {name}"))
+    }
+
     /// Removes a link (and a veth's other end).
     pub fn delete_link(&self, name: &str) -> Attempt<()> {
         let mut message = Message::new(libc::RTM_DELLINK, 0, &header(0, 0, 0, 0));

@@ -20,7 +20,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The attributes behind the header of nfnetlink.
+    /// The attributes behind the header of nfnetlink or generic netlink.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes(self.payload.get(GENERIC_LEN..).unwrap_or_default())
     }
@@ -96,6 +96,16 @@ impl<'a> Attribute<'a> {
 
     pub fn be64(&self) -> Option<u64> {
         self.value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// A 16-bit number in the machine's byte order.
+    pub fn ne16(&self) -> Option<u16> {
+        self.value.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+    }
+
+    /// A 32-bit number in the machine's byte order.
+    pub fn ne32(&self) -> Option<u32> {
+        self.value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
     }
 
     pub fn byte(&self) -> Option<u8> {

@@ -1,4 +1,4 @@
-use super::{ATTRIBUTE_LEN, align};
+use super::{ATTRIBUTE_LEN, HEADER_LEN, align};
 
 /// Set in an attribute's type when attributes are nested in it.
 const NESTED: u16 = 0x8000;
@@ -61,6 +61,21 @@ impl Encoder {
         self.bytes.push(family);
         self.bytes.push(0);
         self.bytes.extend_from_slice(&resource.to_be_bytes());
+        mark
+    }
+
+    /// Starts a message with the header of generic netlink; the type is a family's number.
+    pub fn begin_generic(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        sequence: u32,
+        command: u8,
+        version: u8,
+    ) -> Mark {
+        // Laid out alike but for the meaning: command, version, and two bytes that nobody reads.
+        let mark = self.begin(kind, flags, sequence, command, 0);
+        self.bytes[mark.0 + HEADER_LEN + 1] = version;
         mark
     }
 

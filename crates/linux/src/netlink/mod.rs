@@ -14,7 +14,7 @@ pub use socket::{NetlinkError, Socket};
 
 /// Length of `struct nlmsghdr`.
 pub const HEADER_LEN: usize = 16;
-/// Length of `struct nfgenmsg`.
+/// Length of `struct nfgenmsg`, and of `struct genlmsghdr`.
 pub const GENERIC_LEN: usize = 4;
 /// Length of `struct nlattr`.
 pub const ATTRIBUTE_LEN: usize = 4;

@@ -48,8 +48,13 @@ impl NetlinkError {
 
     /// Whether the object named does not exist.
     pub fn is_not_found(&self) -> bool {
-        let Self::Refused { source, .. } = self else { return false };
-        source.raw_os_error() == Some(libc::ENOENT)
+        self.refusal() == Some(libc::ENOENT)
+    }
+
+    /// The error number with which the kernel refused.
+    pub fn refusal(&self) -> Option<i32> {
+        let Self::Refused { source, .. } = self else { return None };
+        source.raw_os_error()
     }
 }
 
@@ -57,8 +62,8 @@ impl NetlinkError {
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
-/// A netlink socket for netfilter's subsystems or for the table of sockets, in the network namespace of the thread that
-/// opened it.
+/// A netlink socket for netfilter's subsystems, the table of sockets or generic netlink, in the
+/// network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -80,6 +85,11 @@ impl Socket {
     /// Opens a socket to the kernel's table of sockets.
     pub fn sock_diag() -> Result<Self, NetlinkError> {
         Self::open(SockProtocol::NetlinkSockDiag, "open a socket for socket diagnosis")
+    }
+
+    /// Opens a socket to the families of generic netlink.
+    pub fn generic() -> Result<Self, NetlinkError> {
+        Self::open(SockProtocol::NetlinkGeneric, "open a socket for generic netlink")
     }
 
     fn open(protocol: SockProtocol, what: &'static str) -> Result<Self, NetlinkError> {

@@ -1,3 +1,5 @@
+mod ipvs;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,7 +26,7 @@ pub struct Args {
     /// This node's name. [default: the host name]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// How Services' packets are carried: ebpf, nftables, iptables, userspace, or auto for the best there is. [default: auto]
+    /// How Services' packets are carried: ebpf, nftables, iptables, ipvs, userspace, or auto for the best there is. [default: auto]
     #[arg(long, value_name = "MODE")]
     proxy_mode: Option<ProxyMode>,
     /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
@@ -53,6 +55,8 @@ pub struct Args {
     cleanup: bool,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    ipvs: ipvs::Args,
 }
 
 /// Which part of the machine is this node's, for mode ebpf.
@@ -82,7 +86,7 @@ impl HostArgs {
             cgroup,
             shared: self.shared_cgroup,
             bpf: self.bpf_dir.clone(),
-            masquerade_bit: None,
+            ..Host::default()
         })
     }
 }
@@ -100,6 +104,7 @@ struct Settings {
     masquerade_egress: bool,
     metrics: SocketAddr,
     healthz: SocketAddr,
+    ipvs: portolan_node::proxy::datapath::ipvs::Settings,
 }
 
 fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<Settings> {
@@ -152,6 +157,7 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
             10256,
             "0.0.0.0:10256",
         )?,
+        ipvs: args.ipvs.join(file.ipvs)?,
     })
 }
 
@@ -211,7 +217,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             masquerade_egress: settings.masquerade_egress,
             metrics_bind_address: Some(settings.metrics),
             healthz_bind_address: Some(settings.healthz),
-            host: Host { masquerade_bit: settings.masquerade_bit, ..part },
+            host: Host { masquerade_bit: settings.masquerade_bit, ipvs: settings.ipvs, ..part },
             ..portolan_node::proxy::ProxyConfig::default()
         };
         Ok(portolan_node::proxy::run(client, config, stop).await?)
@@ -241,8 +247,8 @@ mod tests {
         let settings = join(args, file.clone(), "n").expect("the flag decides");
         assert_eq!(settings.mode, ProxyMode::Nftables);
         assert_eq!(settings.cluster_cidrs[0].to_string(), "10.1.0.0/16");
-        let error = join(Args::default(), file, "n").expect_err("ipvs is to come");
-        assert!(format!("{error:#}").contains("ipvs"), "{error:#}");
+        let settings = join(Args::default(), file, "n").expect("the file decides");
+        assert_eq!(settings.mode, ProxyMode::Ipvs);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct KubeProxyConfiguration {
     pub client_connection: ClientConnection,
     pub nftables: NfTables,
     pub iptables: IpTables,
+    pub ipvs: Ipvs,
     // Accepted without effect: they tune what Portolan does by itself, or belong to modes that are
     // refused anyway.
     #[serde(rename = "bindAddress")]
@@ -43,8 +44,6 @@ pub struct KubeProxyConfiguration {
     _enable_profiling: Ignored,
     #[serde(rename = "featureGates")]
     _feature_gates: Ignored,
-    #[serde(rename = "ipvs")]
-    _ipvs: Ignored,
     #[serde(rename = "logging")]
     _logging: Ignored,
     #[serde(rename = "oomScoreAdj")]
@@ -92,6 +91,20 @@ pub struct IpTables {
     pub masquerade_bit: Option<u8>,
 }
 
+/// `syncPeriod` and `minSyncPeriod` are accepted without effect: changes are made at once.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ipvs {
+    pub scheduler: Option<String>,
+    #[serde(rename = "excludeCIDRs")]
+    pub exclude_cidrs: Option<Vec<String>>,
+    #[serde(rename = "strictARP")]
+    pub strict_arp: Option<bool>,
+    pub tcp_timeout: Option<String>,
+    pub tcp_fin_timeout: Option<String>,
+    pub udp_timeout: Option<String>,
+}
+
 /// Reads the file.
 pub fn read(path: &Path) -> anyhow::Result<KubeProxyConfiguration> {
     let text = std::fs::read_to_string(path)
@@ -135,6 +148,7 @@ mod tests {
              healthzBindAddress: \"\"\n\
              iptables:\n  masqueradeAll: false\n  masqueradeBit: 7\n  minSyncPeriod: 1s\n\
              metricsBindAddress: \"\"\n\
+             ipvs:\n  excludeCIDRs: null\n  minSyncPeriod: 0s\n  scheduler: lc\n  strictARP: true\n  tcpTimeout: 15m0s\n\
              mode: nftables\n\
              nftables:\n  masqueradeAll: true\n\
              nodePortAddresses: null\n",
@@ -145,6 +159,9 @@ mod tests {
         assert_eq!(config.nftables.masquerade_all, Some(true));
         assert_eq!(config.iptables.masquerade_all, Some(false));
         assert_eq!(config.iptables.masquerade_bit, Some(7));
+        assert_eq!(config.ipvs.scheduler.as_deref(), Some("lc"));
+        assert_eq!(config.ipvs.tcp_timeout.as_deref(), Some("15m0s"));
+        assert_eq!((config.ipvs.strict_arp, config.ipvs.exclude_cidrs), (Some(true), None));
         assert_eq!(
             config.client_connection.kubeconfig.as_deref(),
             Some(Path::new("/var/lib/kube-proxy/kubeconfig.conf"))
