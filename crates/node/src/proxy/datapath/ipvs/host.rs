@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use portolan_linux::local::Local;
 use portolan_linux::rtnl::Rtnl;
 use portolan_linux::{Attempt, sysctl};
 
@@ -38,7 +39,7 @@ impl Carrier {
     pub(super) fn add(self, rtnl: &Rtnl, ip: IpAddr) -> Attempt<()> {
         match self {
             Self::Link => rtnl.add_address(LINK, IpNet::from(ip)),
-            Self::Routes => rtnl.add_local(ip, ROUTES),
+            Self::Routes => rtnl.add_local(Local { ip, source: None }, ROUTES),
         }
     }
 
@@ -77,7 +78,7 @@ impl Addresses {
         let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let mut carried: BTreeSet<IpAddr> =
             on_link.iter().map(|(_, net)| net.addr()).filter(|ip| !link_local(ip)).collect();
-        carried.extend(rtnl.locals(ROUTES)?);
+        carried.extend(rtnl.locals(ROUTES)?.into_iter().map(|local| local.ip));
         let others = others.iter().map(|(_, net)| net.addr());
         let own = own_addresses(others, &BTreeSet::new());
         Ok(Self { carried, own })

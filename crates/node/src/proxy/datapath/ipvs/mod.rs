@@ -231,7 +231,7 @@ impl Ipvs {
         if link {
             rtnl.delete_link(LINK)?;
         }
-        rtnl.locals(ROUTES)?.into_iter().try_for_each(|ip| rtnl.delete_local(ip, ROUTES))?;
+        rtnl.locals(ROUTES)?.into_iter().try_for_each(|it| rtnl.delete_local(it.ip, ROUTES))?;
         for family in tables {
             delete_table(table_family(family), TABLE)?;
         }
