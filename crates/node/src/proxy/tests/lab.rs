@@ -22,7 +22,7 @@ use crate::proxy::datapath::{self, Datapath, Host};
 /// How long a dropped packet is waited for, in milliseconds; a slow machine needs more.
 const PATIENCE: u64 = 250;
 
-fn patience() -> Duration {
+pub(super) fn patience() -> Duration {
     let asked = std::env::var("PORTOLAN_TESTS_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_millis(asked.unwrap_or(PATIENCE))
 }

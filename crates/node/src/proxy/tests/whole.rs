@@ -16,8 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+<<<<<<< ours
 use super::lab::{Heard, Lab, OUTSIDE, connect};
 use super::socket::translated;
+=======
+use super::lab::{Heard, Lab, OUTSIDE, connect, patience};
+>>>>>>> theirs
 use super::{in_every_mode, ip, to};
 use crate::proxy::{Error, ProxyConfig, Query, explain, run};
 
@@ -46,7 +50,7 @@ fn start(lab: &Lab, client: &Client) -> (CancellationToken, JoinHandle<Result<()
 async fn until<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {
     let start = Instant::now();
     while !ready().await {
-        assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
+        assert!(start.elapsed() < patience() * 80, "still not: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
