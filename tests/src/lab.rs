@@ -51,6 +51,15 @@ impl Lab {
     /// Starts a lab, or skips the calling test (`None`).
     #[track_caller]
     pub fn start(options: &Options) -> Option<Self> {
+        match Self::attempt(options)? {
+            Ok(lab) => Some(lab),
+            Err(up) => panic!("the lab did not come up: {up}"),
+        }
+    }
+
+    /// Starts a lab, or returns what `lab up` said where it did not come up.
+    #[track_caller]
+    pub fn attempt(options: &Options) -> Option<Result<Self, Outcome>> {
         let environment = Environment::find()?;
         let name = unique_name(options.label);
         let guard = Guard::start(environment, &name);
@@ -71,9 +80,9 @@ impl Lab {
         let lab = Self { name, kubeconfig, environment, up, scratch, guard };
         if !lab.up.succeeded() {
             lab.dump_logs();
-            panic!("the lab did not come up: {}", lab.up);
+            return Some(Err(lab.up.clone()));
         }
-        Some(lab)
+        Some(Ok(lab))
     }
 
     /// The lab of three nodes that most tests share, each in a Kubernetes namespace of its own.

@@ -134,3 +134,30 @@ fn promise_27_userspace_relays_and_tries_another_pod() {
     assert_eq!(answers.len(), 20, "{answers:?}");
     assert!(answers.iter().all(|name| name == "one" || name == "two"), "{answers:?}");
 }
+
+/// The mode's own stories run in a virtual machine (`./x vm`), on a kernel that has IPVS. Here it
+/// must work or say at once why it cannot.
+#[test]
+fn promise_27_ipvs_works_or_says_at_once_what_is_missing() {
+    let options = Options::new("ipvs").with(&["--proxy-mode", "ipvs"]);
+    let Some(up) = Lab::attempt(&options) else { return };
+    let lab = match up {
+        Ok(lab) => lab,
+        Err(refusal) => {
+            let missing = ["no IPVS", "CONFIG_IP_VS", "ip_vs", "nftables"];
+            refusal.refused().says(&missing);
+            return;
+        }
+    };
+    mode_is(&lab, "ipvs");
+    let namespace = lab.namespace("p27");
+    let address = pair(&namespace);
+    for place in ["control-plane", "worker-1", &namespace.pod("one")] {
+        both(&lab, place, &format!("http://{address}/hostname"));
+    }
+    let node_port = namespace.field("service", "pair", ".spec.ports[0].nodePort");
+    for node in lab.nodes() {
+        let door = format!("http://{}:{node_port}/hostname", lab.node_address(node));
+        both(&lab, "outside", &door);
+    }
+}

@@ -20,6 +20,8 @@ use portolan_model::frontend::{Action, Family, Frontend, FrontendAddress, Fronte
 use portolan_model::object::Protocol;
 use portolan_model::{Changes, Desired, Snapshot};
 
+use super::datapath::ipvs::without_services;
+
 /// The kernel's list of TCP connections can be long: it is read at most this often.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -133,8 +135,7 @@ impl Sweeper {
         let ended: BTreeSet<_> =
             ended.into_iter().filter(|(ip, ..)| !snapshot.has_endpoint(ip)).collect();
         let own: BTreeSet<IpAddr> = Rtnl::open()
-            .and_then(|rtnl| rtnl.addresses())
-            .map(|all| all.iter().map(|(_, net)| net.addr()).collect())
+            .and_then(|rtnl| without_services(&rtnl))
             .unwrap_or_else(|_| desired.own_addresses().clone());
         let look = Look { snapshot, desired, removed: &self.removed, ended: &ended, own: &own };
         let mut socket = Socket::netfilter()?;

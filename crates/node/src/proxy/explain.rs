@@ -75,8 +75,7 @@ pub async fn explain(
     let view = config.view(datapath.capabilities().loopback_node_ports);
     let desired = desired(&snapshot, &view);
     let observed = datapath.observe()?;
-    let own: BTreeSet<IpAddr> =
-        Rtnl::open()?.addresses()?.iter().map(|(_, net)| net.addr()).collect();
+    let own = datapath::ipvs::without_services(&Rtnl::open()?)?;
     Ok(answer(&snapshot, &desired, &observed, &own, query))
 }
 

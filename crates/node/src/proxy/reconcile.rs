@@ -140,6 +140,12 @@ pub async fn run(
                 }
                 // Whole maps may be compared: not on the thread that serves others.
                 let (returned, drifted) = spawn_blocking(move || {
+                    if let Err(error) = work.datapath.tend() {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "what ended could not be cleaned up; trying again",
+                        );
+                    }
                     let drifted = work.datapath.may_have_drifted();
                     (work, drifted)
                 })
@@ -291,14 +297,12 @@ fn check_addresses(desired: &Desired) -> Vec<IpAddr> {
     }
     let nets: Vec<_> =
         Family::BOTH.iter().flat_map(|family| desired.node_port_networks(*family)).collect();
-    let all = Rtnl::open().and_then(|rtnl| rtnl.addresses()).unwrap_or_default();
-    let mut own: Vec<IpAddr> = all.iter().map(|(_, net)| net.addr()).collect();
+    let all = Rtnl::open().and_then(|rtnl| datapath::ipvs::without_services(&rtnl));
+    let mut own: Vec<IpAddr> = all.unwrap_or_default().into_iter().collect();
     own.retain(|ip| {
         let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         !link_local && nets.iter().any(|net| net.contains(ip))
     });
-    own.sort_unstable();
-    own.dedup();
     own
 }
 

@@ -48,7 +48,7 @@ struct UpArgs {
     /// Nodes besides the control plane, which runs pods too.
     #[arg(long, default_value_t = 2)]
     workers: u16,
-    /// How Services' packets are carried: ebpf, nftables, iptables, userspace, or auto for the best there is.
+    /// How Services' packets are carried: ebpf, nftables, iptables, ipvs, userspace, or auto for the best there is.
     #[arg(long, default_value = "auto")]
     proxy_mode: ProxyMode,
     /// Where the kubeconfig is written. [default: /run/portolan/NAME/kubeconfig]

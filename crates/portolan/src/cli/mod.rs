@@ -119,6 +119,7 @@ mod tests {
             "portolan apiserver --service-cluster-ip-range=10.96.0.0/16 --service-node-port-range=30000-32767 --bind-address=127.0.0.1 --secure-port=6443 --tls-cert-file=a --tls-private-key-file=b --client-ca-file=c --authorization-mode=AlwaysAllow --data-dir=d",
             "portolan controllers --kubeconfig=k --leader-elect",
             "portolan proxy --kubeconfig=k --hostname-override=n --proxy-mode=nftables --cluster-cidr=10.244.0.0/16 --nodeport-addresses=10.0.0.0/8 --masquerade-all --metrics-bind-address=127.0.0.1:10249 --healthz-bind-address=0.0.0.0:10256",
+            "portolan proxy --proxy-mode=ipvs --ipvs-scheduler=wlc --ipvs-exclude-cidrs=10.1.0.0/16,10.2.0.0/16 --ipvs-strict-arp --ipvs-tcp-timeout=15m --ipvs-tcpfin-timeout=2m --ipvs-udp-timeout=5m --ipvs-min-sync-period=1s --ipvs-sync-period=30s",
             "portolan proxy --cleanup",
             "portolan dns --kubeconfig=k --cluster-domain=cluster.local --listen=127.0.0.1:5353 --config=f",
             "portolan lab up --name=lab --workers=2 --proxy-mode=auto --kubeconfig=p --ip-families=ipv4,ipv6 --service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112 --service-node-port-range=30000-32767 --cluster-cidr=10.244.0.0/16,fd00:10:244::/56 --cluster-domain=cluster.local",
@@ -142,8 +143,8 @@ mod tests {
             let result = Cli::try_parse_from(line.split_ascii_whitespace());
             result.expect_err(line).to_string()
         };
-        let text = message("portolan lab up --proxy-mode ipvs");
-        assert!(text.contains("--proxy-mode") && text.contains("userspace or auto"), "{text}");
+        let text = message("portolan lab up --proxy-mode ipsv");
+        assert!(text.contains("--proxy-mode") && text.contains("ipvs, userspace"), "{text}");
         let text = message("portolan lab up --service-node-port-range 9-3");
         assert!(text.contains("--service-node-port-range") && text.contains("is empty"), "{text}");
     }

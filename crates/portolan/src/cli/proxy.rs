@@ -1,3 +1,5 @@
+mod ipvs;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,7 +26,7 @@ pub struct Args {
     /// This node's name. [default: the host name]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// How Services' packets are carried: ebpf, nftables, iptables, userspace, or auto for the best there is. [default: auto]
+    /// How Services' packets are carried: ebpf, nftables, iptables, ipvs, userspace, or auto for the best there is. [default: auto]
     #[arg(long, value_name = "MODE")]
     proxy_mode: Option<ProxyMode>,
     /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
@@ -50,6 +52,8 @@ pub struct Args {
     cleanup: bool,
     #[command(flatten)]
     host: HostArgs,
+    #[command(flatten)]
+    ipvs: ipvs::Args,
 }
 
 /// Which part of the machine is this node's, for mode ebpf.
@@ -71,7 +75,7 @@ impl HostArgs {
             Ok(if path.is_absolute() { path.clone() } else { cgroup::root()?.join(path) })
         };
         let cgroup = self.cgroup.as_ref().map(whole).transpose().context("--cgroup")?;
-        Ok(Host { cgroup, bpf: self.bpf_dir.clone() })
+        Ok(Host { cgroup, bpf: self.bpf_dir.clone(), ..Host::default() })
     }
 }
 
@@ -87,6 +91,7 @@ struct Settings {
     masquerade_egress: bool,
     metrics: SocketAddr,
     healthz: SocketAddr,
+    ipvs: portolan_node::proxy::datapath::ipvs::Settings,
 }
 
 fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<Settings> {
@@ -129,6 +134,7 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
             10256,
             "0.0.0.0:10256",
         )?,
+        ipvs: args.ipvs.join(file.ipvs)?,
     })
 }
 
@@ -188,7 +194,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             masquerade_egress: settings.masquerade_egress,
             metrics_bind_address: Some(settings.metrics),
             healthz_bind_address: Some(settings.healthz),
-            host: part,
+            host: Host { ipvs: settings.ipvs, ..part },
             ..portolan_node::proxy::ProxyConfig::default()
         };
         Ok(portolan_node::proxy::run(client, config, stop).await?)
@@ -218,8 +224,8 @@ mod tests {
         let settings = join(args, file.clone(), "n").expect("the flag decides");
         assert_eq!(settings.mode, ProxyMode::Nftables);
         assert_eq!(settings.cluster_cidrs[0].to_string(), "10.1.0.0/16");
-        let error = join(Args::default(), file, "n").expect_err("ipvs is to come");
-        assert!(format!("{error:#}").contains("ipvs"), "{error:#}");
+        let settings = join(Args::default(), file, "n").expect("the file decides");
+        assert_eq!(settings.mode, ProxyMode::Ipvs);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub struct KubeProxyConfiguration {
     pub healthz_bind_address: Option<String>,
     pub client_connection: ClientConnection,
     pub nftables: NfTables,
+    pub ipvs: Ipvs,
     // Accepted without effect: they tune what Portolan does by itself, or belong to modes that are
     // refused anyway.
     #[serde(rename = "bindAddress")]
@@ -44,8 +45,6 @@ pub struct KubeProxyConfiguration {
     _feature_gates: Ignored,
     #[serde(rename = "iptables")]
     _iptables: Ignored,
-    #[serde(rename = "ipvs")]
-    _ipvs: Ignored,
     #[serde(rename = "logging")]
     _logging: Ignored,
     #[serde(rename = "oomScoreAdj")]
@@ -81,6 +80,20 @@ pub struct ClientConnection {
 pub struct NfTables {
     #[serde(rename = "masqueradeAll")]
     pub masquerade_all: Option<bool>,
+}
+
+/// `syncPeriod` and `minSyncPeriod` are accepted without effect: changes are made at once.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Ipvs {
+    pub scheduler: Option<String>,
+    #[serde(rename = "excludeCIDRs")]
+    pub exclude_cidrs: Option<Vec<String>>,
+    #[serde(rename = "strictARP")]
+    pub strict_arp: Option<bool>,
+    pub tcp_timeout: Option<String>,
+    pub tcp_fin_timeout: Option<String>,
+    pub udp_timeout: Option<String>,
 }
 
 /// Reads the file.
@@ -126,6 +139,7 @@ mod tests {
              healthzBindAddress: \"\"\n\
              iptables:\n  masqueradeBit: null\n\
              metricsBindAddress: \"\"\n\
+             ipvs:\n  excludeCIDRs: null\n  minSyncPeriod: 0s\n  scheduler: lc\n  strictARP: true\n  tcpTimeout: 15m0s\n\
              mode: nftables\n\
              nftables:\n  masqueradeAll: true\n\
              nodePortAddresses: null\n",
@@ -134,6 +148,9 @@ mod tests {
         assert_eq!(config.mode.as_deref(), Some("nftables"));
         assert_eq!(config.cluster_cidr.as_deref(), Some("10.244.0.0/16"));
         assert_eq!(config.nftables.masquerade_all, Some(true));
+        assert_eq!(config.ipvs.scheduler.as_deref(), Some("lc"));
+        assert_eq!(config.ipvs.tcp_timeout.as_deref(), Some("15m0s"));
+        assert_eq!((config.ipvs.strict_arp, config.ipvs.exclude_cidrs), (Some(true), None));
         assert_eq!(
             config.client_connection.kubeconfig.as_deref(),
             Some(Path::new("/var/lib/kube-proxy/kubeconfig.conf"))

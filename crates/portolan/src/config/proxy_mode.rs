@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The modes by their flag names. Only those with a datapath in this build can be chosen.
+/// The modes by their flag names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyMode {
@@ -15,20 +15,15 @@ pub enum ProxyMode {
     Ebpf,
     Nftables,
     Iptables,
+    Ipvs,
     Userspace,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProxyModeError {
-    #[error(
-        "mode {0} has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
-    )]
-    NotYet(String),
-    #[error(
-        "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace and auto, of which ebpf, nftables, iptables, userspace and auto work in this version"
-    )]
-    Unknown(String),
-}
+#[error(
+    "there is no mode {0:?}; the modes are ebpf, nftables, iptables, ipvs, userspace, and auto for the best of them"
+)]
+pub struct ProxyModeError(String);
 
 impl FromStr for ProxyMode {
     type Err = ProxyModeError;
@@ -41,8 +36,8 @@ impl FromStr for ProxyMode {
             "nftables" => Ok(ProxyMode::Nftables),
             "iptables" => Ok(ProxyMode::Iptables),
             "userspace" => Ok(ProxyMode::Userspace),
-            "ipvs" => Err(ProxyModeError::NotYet(text.to_owned())),
-            other => Err(ProxyModeError::Unknown(other.to_owned())),
+            "ipvs" => Ok(ProxyMode::Ipvs),
+            other => Err(ProxyModeError(other.to_owned())),
         }
     }
 }
@@ -54,6 +49,7 @@ impl fmt::Display for ProxyMode {
             ProxyMode::Ebpf => "ebpf",
             ProxyMode::Nftables => "nftables",
             ProxyMode::Iptables => "iptables",
+            ProxyMode::Ipvs => "ipvs",
             ProxyMode::Userspace => "userspace",
         })
     }
@@ -64,17 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_to_come_say_so() {
+    fn every_mode_has_its_name() {
+        assert_eq!("".parse(), Ok(ProxyMode::Auto));
         assert_eq!("auto".parse(), Ok(ProxyMode::Auto));
-        assert_eq!("ebpf".parse(), Ok(ProxyMode::Ebpf));
-        assert_eq!("nftables".parse(), Ok(ProxyMode::Nftables));
-        assert_eq!("iptables".parse(), Ok(ProxyMode::Iptables));
-        assert_eq!("userspace".parse(), Ok(ProxyMode::Userspace));
-        let error = "ipvs".parse::<ProxyMode>().expect_err("ipvs");
-        assert_eq!(
-            error.to_string(),
-            "mode ipvs has no datapath in this version yet; use ebpf, nftables, iptables, userspace or auto"
-        );
+        for row in portolan_node::proxy::MODES {
+            let mode: ProxyMode = row.name.parse().expect(row.name);
+            assert_eq!(mode.to_string(), row.name);
+        }
         assert!("nft".parse::<ProxyMode>().expect_err("nft").to_string().contains("no mode"));
     }
 }

@@ -50,6 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<String> {
     let host = Host {
         cgroup: Some(cgroup::root()?.join(paths.node_cgroup(&case.node))),
         bpf: Some(paths.bpf(&case.node)),
+        ..Host::default()
     };
     let explanation = netns.run(|| -> anyhow::Result<Explanation> {
         // Inside the node's network, as its proxy: the kernel that is read is the node's.

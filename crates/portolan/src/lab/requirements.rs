@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use portolan_node::proxy::datapath::{ApplyError, ipvs};
+
+use crate::config::proxy_mode::ProxyMode;
+
 /// Something is missing; the message says how to get it.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
@@ -41,6 +45,14 @@ pub fn all(command: &'static str) -> Result<(), Missing> {
         None => Ok(()),
         Some((program, package)) => Err(Missing::Program { program, package }),
     }
+}
+
+/// Checks for what that proxy mode takes beyond.
+///
+/// # Errors
+/// What the kernel lacks; waiting for the nodes' proxies to say so would take a minute.
+pub fn mode(mode: ProxyMode) -> Result<(), ApplyError> {
+    if mode == ProxyMode::Ipvs { ipvs::check() } else { Ok(()) }
 }
 
 fn missing_program(

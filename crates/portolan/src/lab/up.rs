@@ -34,6 +34,7 @@ pub struct Up {
 /// Builds the lab and waits for it; on failure nothing of it stays.
 pub fn run(spec: LabSpec, say: &dyn Fn(&str)) -> anyhow::Result<Up> {
     requirements::all("lab up")?;
+    requirements::mode(spec.proxy_mode)?;
     let started = Instant::now();
     let paths = Paths::of(&spec.name);
     let name = spec.name.clone();

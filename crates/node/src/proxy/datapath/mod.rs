@@ -5,6 +5,7 @@
 
 pub mod ebpf;
 pub mod iptables;
+pub mod ipvs;
 pub mod nftables;
 mod observed;
 pub mod userspace;
@@ -47,6 +48,12 @@ pub enum ApplyError {
     Netlink(#[from] portolan_linux::netlink::NetlinkError),
     #[error(transparent)]
     Iptables(#[from] portolan_linux::iptables::RestoreError),
+    #[error(
+        "this kernel has no IPVS: it needs the option CONFIG_IP_VS, or its module ip_vs; take proxy mode nftables, ebpf, iptables or userspace, or auto for the best of these"
+    )]
+    NoIpvs,
+    #[error(transparent)]
+    Ipvs(#[from] portolan_linux::ipvs::IpvsError),
     #[error("cannot start the threads that relay")]
     Relays(#[source] std::io::Error),
     #[error("cannot use this network namespace")]
@@ -70,7 +77,7 @@ pub struct Capabilities {
     pub hides_hairpin: bool,
 }
 
-/// Which part of the machine is this node's.
+/// Which part of the machine is this node's, and what it is to do there beyond Services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The cgroup2 directory of the node's processes, pods and all (`--cgroup`). `None`: the root
@@ -79,6 +86,8 @@ pub struct Host {
     /// A directory in a BPF file system, or one where such may be mounted (`--bpf-dir`). `None`:
     /// the machine's.
     pub bpf: Option<PathBuf>,
+    /// How mode `ipvs` is set up.
+    pub ipvs: ipvs::Settings,
 }
 
 /// A mechanism that carries connections from frontends to backends.
@@ -96,6 +105,11 @@ pub trait Datapath: Send {
     /// After an error the host holds either the old or the new state of each atomic step; the
     /// next call must be with [`Scope::Everything`].
     fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError>;
+
+    /// Finishes what had to wait for connections to end; asked for every few seconds.
+    fn tend(&mut self) -> Result<(), ApplyError> {
+        Ok(())
+    }
 
     /// Whether somebody may have touched the host's tables since the last call of any method;
     /// cheap enough to ask every few seconds.
@@ -134,8 +148,8 @@ pub struct ModeRow {
     pub automatic: bool,
     /// Modes whose state it uses, and which are not to be cleared while it runs.
     pub beneath: &'static [&'static str],
-    /// `None`: not part of this version.
-    pub with: Option<(Open, Clear)>,
+    pub open: Open,
+    pub clear: Clear,
 }
 
 /// All modes, in the order in which `auto` tries them.
@@ -145,44 +159,40 @@ pub const MODES: [ModeRow; 5] = [
         summary: "socket-level rewriting, with nftables beneath",
         automatic: false,
         beneath: &["nftables"],
-        with: Some((|host| Ok(Box::new(ebpf::Ebpf::open(host)?)), ebpf::Ebpf::clear)),
+        open: |host| Ok(Box::new(ebpf::Ebpf::open(host)?)),
+        clear: ebpf::Ebpf::clear,
     },
     ModeRow {
         name: "nftables",
         summary: "a handful of maps, written through netlink",
         automatic: true,
         beneath: &[],
-        with: Some((
-            |_| Ok(Box::new(nftables::Nftables::open()?)),
-            |_| nftables::Nftables::open()?.remove(),
-        )),
+        open: |_| Ok(Box::new(nftables::Nftables::open()?)),
+        clear: |_| nftables::Nftables::open()?.remove(),
     },
     ModeRow {
         name: "iptables",
         summary: "kube-proxy's classic chains",
         automatic: false,
         beneath: &[],
-        with: Some((
-            |_| Ok(Box::new(iptables::Iptables::open()?)),
-            |_| iptables::Iptables::clear(),
-        )),
+        open: |_| Ok(Box::new(iptables::Iptables::open()?)),
+        clear: |_| iptables::Iptables::clear(),
     },
     ModeRow {
         name: "ipvs",
         summary: "the kernel's virtual servers",
         automatic: false,
         beneath: &[],
-        with: None,
+        open: |host| Ok(Box::new(ipvs::Ipvs::open(&host.ipvs)?)),
+        clear: |_| ipvs::Ipvs::clear(),
     },
     ModeRow {
         name: "userspace",
         summary: "relaying in the program itself",
         automatic: false,
         beneath: &[],
-        with: Some((
-            |_| Ok(Box::new(userspace::Userspace::open()?)),
-            |_| userspace::Userspace::clear(),
-        )),
+        open: |_| Ok(Box::new(userspace::Userspace::open()?)),
+        clear: |_| userspace::Userspace::clear(),
     },
 ];
 
@@ -191,10 +201,8 @@ pub const MODES: [ModeRow; 5] = [
 pub enum ModeError {
     #[error("there is no proxy mode {0:?}; modes: auto, {list}", list = MODES.map(|mode| mode.name).join(", "))]
     Unknown(String),
-    #[error(
-        "proxy mode {0:?} is not part of this version; use ebpf, nftables, iptables, userspace or auto"
-    )]
-    Absent(String),
+    #[error("none of the proxy modes that auto tries works on this host")]
+    NoneWorks,
     #[error("proxy mode {mode:?} does not work on this host")]
     Open {
         mode: &'static str,
@@ -216,15 +224,13 @@ pub fn open(mode: &str, host: &Host) -> Result<Box<dyn Datapath>, ModeError> {
     }
     let row = MODES.iter().find(|row| row.name == mode);
     let row = row.ok_or_else(|| ModeError::Unknown(mode.to_owned()))?;
-    let (open, _) = row.with.ok_or_else(|| ModeError::Absent(mode.to_owned()))?;
-    open(host).map_err(|source| ModeError::Open { mode: row.name, source })
+    (row.open)(host).map_err(|source| ModeError::Open { mode: row.name, source })
 }
 
 fn open_first(host: &Host) -> Result<Box<dyn Datapath>, ModeError> {
-    let mut failed = ModeError::Absent("auto".to_owned());
+    let mut failed = ModeError::NoneWorks;
     for row in MODES.iter().filter(|row| row.automatic) {
-        let Some((open, _)) = row.with else { continue };
-        match open(host) {
+        match (row.open)(host) {
             Ok(datapath) => return Ok(datapath),
             Err(source) => {
                 tracing::info!(
@@ -244,8 +250,7 @@ pub fn clear(keep: Option<&str>, host: &Host) -> Result<(), ModeError> {
     let kept = MODES.iter().find(|row| Some(row.name) == keep);
     let needed = |name| kept.is_some_and(|kept| kept.name == name || kept.beneath.contains(&name));
     for row in MODES.iter().filter(|row| !needed(row.name)) {
-        let Some((_, clear)) = row.with else { continue };
-        clear(host).map_err(|source| ModeError::Clear { mode: row.name, source })?;
+        (row.clear)(host).map_err(|source| ModeError::Clear { mode: row.name, source })?;
     }
     Ok(())
 }

@@ -5,7 +5,10 @@ use super::lab::{Heard, Lab, NODE_V6, OUTSIDE, OUTSIDE_V6};
 use super::*;
 
 in_every_mode! {
-    a_client_keeps_its_pod_until_the_pod_goes,
+    a_client_keeps_its_pod_until_the_pod_goes;
+    not_ipvs:
+    // There a client is kept at each address by itself, and for as long as the kernel remembers
+    // any of its connections.
     a_client_is_known_at_every_address_of_a_port,
     a_client_that_stays_away_too_long_is_forgotten,
 }

@@ -18,8 +18,13 @@ use portolan_model::object::Protocol;
 
 use crate::proxy::datapath::{self, Datapath, Host};
 
-/// How long a dropped packet is waited for.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a dropped packet is waited for, in milliseconds; a slow machine needs more.
+const PATIENCE: u64 = 250;
+
+pub(super) fn patience() -> Duration {
+    let asked = std::env::var("PORTOLAN_TESTS_PATIENCE").ok().and_then(|text| text.parse().ok());
+    Duration::from_millis(asked.unwrap_or(PATIENCE))
+}
 
 pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
 pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -139,6 +144,25 @@ fn gateways() -> [IpAddr; 2] {
 }
 
 impl Lab {
+    /// A lab in that mode, or `None` after saying why there can be none here.
+    pub(super) fn of(mode: &'static str) -> Option<Self> {
+        if mode != "ipvs" {
+            return Some(Self::new(mode));
+        }
+        // Most kernels that tests run on have it as a module or not at all; ./x test brings its
+        // own, in a virtual machine, where skipping is not allowed.
+        if let Err(error) = datapath::ipvs::check() {
+            assert!(std::env::var_os("PORTOLAN_TESTS_IPVS_REQUIRED").is_none(), "{error}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}: skipped: {error}",
+                thread::current().name().unwrap_or("test")
+            );
+            return None;
+        }
+        Some(Self::new(mode))
+    }
+
     pub(super) fn new(mode: &'static str) -> Self {
         let (cgroup, bpf) = (threads_cgroup(), tempfile::tempdir().unwrap());
         let lab = Self {
@@ -146,6 +170,7 @@ impl Lab {
             host: Host {
                 cgroup: Some(cgroup.path().to_owned()),
                 bpf: Some(bpf.path().join("bpf")),
+                ..Host::default()
             },
             node: Ns::within(&cgroup),
             pods: (0..3).map(|_| Ns::within(&cgroup)).collect(),
@@ -296,7 +321,7 @@ pub(super) fn connect(source: IpAddr, to: SocketAddr) -> std::io::Result<TcpStre
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&SocketAddr::new(source, source_port()).into())?;
-    socket.connect_timeout(&to.into(), PATIENCE)?;
+    socket.connect_timeout(&to.into(), patience())?;
     Ok(socket.into())
 }
 
@@ -306,7 +331,7 @@ fn dial_udp(source: IpAddr, to: SocketAddr) -> Heard {
 }
 
 pub(super) fn ask_udp(socket: &UdpSocket, to: SocketAddr) -> Heard {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(patience())).unwrap();
     let mut buffer = [0; 200];
     socket.connect(to).unwrap();
     // What is stopped on the sending node is said to be forbidden; whether it was refused as

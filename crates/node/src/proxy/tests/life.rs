@@ -11,7 +11,9 @@ use super::*;
 
 in_every_mode! {
     a_restart_loses_no_connection_and_changes_nothing,
-    what_changed_between_two_lives_is_caught_up,
+    what_changed_between_two_lives_is_caught_up;
+    not_ipvs:
+    // Its virtual servers have stories of their own.
     meddling_is_noticed_and_mended,
     the_administrators_nft_lists_saves_and_restores_the_tables,
     cleanup_leaves_nothing,

@@ -3,6 +3,7 @@
 mod affinity;
 mod classic;
 mod connections;
+mod ipvs;
 mod lab;
 mod life;
 mod random;
@@ -23,24 +24,36 @@ use super::datapath;
 use super::datapath::{Applied, Datapath, MODES, Scope};
 use lab::Lab;
 
-/// Makes a test of each story for each mode that this version has.
+/// Makes a test of each story in one mode; in `ipvs` only where the kernel has it.
+macro_rules! in_mode {
+    ($mode:ident: $($story:ident),* $(,)?) => {
+        mod $mode {
+            $(#[test] fn $story() {
+                if let Some(lab) = crate::proxy::tests::Lab::of(stringify!($mode)) {
+                    super::$story(&lab);
+                }
+            })*
+        }
+    };
+}
+use in_mode;
+
+/// Makes a test of each story for each mode of which it holds: `ipvs` takes no part in those of
+/// the second list.
 macro_rules! in_every_mode {
-    ($($story:ident),* $(,)?) => {
-        mod nftables {
-            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("nftables")) })*
-        }
-        mod ebpf {
-            $(#[test] fn $story() { super::$story(&crate::proxy::tests::Lab::new("ebpf")) })*
-        }
+    ($($story:ident),* $(,)? $(; not_ipvs: $($rest:ident),* $(,)?)?) => {
+        crate::proxy::tests::in_mode! { nftables: $($story,)* $($($rest,)*)? }
+        crate::proxy::tests::in_mode! { ebpf: $($story,)* $($($rest,)*)? }
+        crate::proxy::tests::in_mode! { ipvs: $($story,)* }
     };
 }
 use in_every_mode;
 
 #[test]
 fn every_mode_is_tested() {
-    let built: Vec<_> = MODES.iter().filter(|row| row.with.is_some()).map(|row| row.name).collect();
-    // The last two have stories of their own, in `classic` and `relays`.
-    assert_eq!(built, ["ebpf", "nftables", "iptables", "userspace"], "the modes of in_every_mode!");
+    let built = MODES.map(|row| row.name);
+    // `iptables` and `userspace` have stories of their own, in `classic` and `relays`.
+    assert_eq!(built, ["ebpf", "nftables", "iptables", "ipvs", "userspace"]);
 }
 
 fn view() -> NodeView {
@@ -76,6 +89,8 @@ impl<'l> Proxy<'l> {
         view: NodeView,
         events: impl IntoIterator<Item = Event>,
     ) -> Self {
+        let loopback = datapath.capabilities().loopback_node_ports;
+        let view = NodeView { loopback_node_ports: view.loopback_node_ports && loopback, ..view };
         let mut snapshot = Snapshot::default();
         snapshot.set_service_ranges(Universe::service_ranges());
         let mut proxy = Self {

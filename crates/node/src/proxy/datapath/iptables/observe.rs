@@ -308,7 +308,7 @@ impl Tables<'_> {
             }
         }
         let unreached = self.pools.iter().filter(|(chain, _)| !self.reached.contains(*chain));
-        observed.unreached += unreached
+        *observed.unreached.get_or_insert(0) += unreached
             .map(|(_, pool)| match pool {
                 ObservedAction::Balance { backends, .. } => backends.len(),
                 _ => 1,

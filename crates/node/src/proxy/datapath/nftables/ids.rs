@@ -6,21 +6,21 @@ use super::layout::Number;
 
 /// Gives out ids from 1; a freed one is given out again as late as possible.
 #[derive(Debug, Default)]
-pub(super) struct Ids {
+pub(in crate::proxy::datapath) struct Ids {
     last: u32,
     free: VecDeque<u32>,
 }
 
 impl Ids {
     /// Starts behind the ids in use.
-    pub(super) fn behind(used: &BTreeSet<u32>) -> Self {
+    pub(in crate::proxy::datapath) fn behind(used: &BTreeSet<u32>) -> Self {
         let last = used.last().copied().unwrap_or(0);
         let free = (1..last).filter(|id| !used.contains(id)).collect();
         Self { last, free }
     }
 
     /// An id that nobody has; `None` when all 524,287 are taken.
-    pub(super) fn allocate(&mut self) -> Option<u32> {
+    pub(in crate::proxy::datapath) fn allocate(&mut self) -> Option<u32> {
         if self.last < Number::MAX_ID {
             self.last += 1;
             return Some(self.last);
@@ -28,7 +28,7 @@ impl Ids {
         self.free.pop_front()
     }
 
-    pub(super) fn free(&mut self, id: u32) {
+    pub(in crate::proxy::datapath) fn free(&mut self, id: u32) {
         self.free.push_back(id);
     }
 }

@@ -187,7 +187,7 @@ impl Class {
 
 /// A set element's key or data: components padded to four bytes, one behind the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Bytes {
+pub(in crate::proxy::datapath) struct Bytes {
     length: u8,
     bytes: [u8; Bytes::MAX],
 }
@@ -196,7 +196,7 @@ impl Bytes {
     /// `ipv6 . proto . port . ipv6`
     pub(super) const MAX: usize = 40;
 
-    pub(super) fn new() -> Self {
+    pub(in crate::proxy::datapath) fn new() -> Self {
         Self { length: 0, bytes: [0; Self::MAX] }
     }
 
@@ -206,7 +206,7 @@ impl Bytes {
         self.length += (bytes.len() as u8).next_multiple_of(4);
     }
 
-    pub(super) fn ip(mut self, address: &IpAddr) -> Self {
+    pub(in crate::proxy::datapath) fn ip(mut self, address: &IpAddr) -> Self {
         match address {
             IpAddr::V4(ip) => self.push(&ip.octets()),
             IpAddr::V6(ip) => self.push(&ip.octets()),
@@ -214,17 +214,17 @@ impl Bytes {
         self
     }
 
-    pub(super) fn protocol(mut self, protocol: Protocol) -> Self {
+    pub(in crate::proxy::datapath) fn protocol(mut self, protocol: Protocol) -> Self {
         self.push(&[protocol.number()]);
         self
     }
 
-    pub(super) fn port(mut self, port: u16) -> Self {
+    pub(in crate::proxy::datapath) fn port(mut self, port: u16) -> Self {
         self.push(&port.to_be_bytes());
         self
     }
 
-    pub(super) fn number(mut self, number: u32) -> Self {
+    pub(in crate::proxy::datapath) fn number(mut self, number: u32) -> Self {
         self.push(&number.to_ne_bytes());
         self
     }
@@ -267,7 +267,7 @@ pub(super) fn read_frontend_key(family: Family, set: Set, key: &[u8]) -> Option<
     Some(FrontendKey { address, protocol, port: read_port(rest.get(4..)?)? })
 }
 
-pub(super) fn read_ip(family: Family, bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
+pub(in crate::proxy::datapath) fn read_ip(family: Family, bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
     match family {
         Family::Ipv4 => {
             let (ip, rest) = bytes.split_first_chunk::<4>()?;
@@ -280,7 +280,7 @@ pub(super) fn read_ip(family: Family, bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
     }
 }
 
-pub(super) fn read_port(bytes: &[u8]) -> Option<u16> {
+pub(in crate::proxy::datapath) fn read_port(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
@@ -290,7 +290,7 @@ pub(super) fn allowed_keys(key: &FrontendKey, source: &IpNet) -> (Bytes, Bytes) 
     (frontend.ip(&source.network()), frontend.ip(&source.broadcast()))
 }
 
-pub(super) fn table_family(family: Family) -> TableFamily {
+pub(in crate::proxy::datapath) fn table_family(family: Family) -> TableFamily {
     match family {
         Family::Ipv4 => TableFamily::Ipv4,
         Family::Ipv6 => TableFamily::Ipv6,

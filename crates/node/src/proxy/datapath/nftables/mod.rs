@@ -1,8 +1,8 @@
 //! Mode `nftables`: see README.md in this folder for the layout and the way of a packet.
 
 mod classes;
-mod ids;
-mod layout;
+pub(super) mod ids;
+pub(super) mod layout;
 mod observe;
 mod plane;
 mod render;

@@ -207,7 +207,8 @@ impl Maps {
 
     fn strays(&self, observed: &mut Observed) {
         let all = self.endpoints.keys().chain(self.slots.keys());
-        observed.unreached += all.filter(|slot| !self.used.contains(*slot)).count();
+        *observed.unreached.get_or_insert(0) +=
+            all.filter(|slot| !self.used.contains(*slot)).count();
         let labels: BTreeSet<u32> = self.slots.values().copied().collect();
         let lost = self.kept.keys().filter(|label| !labels.contains(*label));
         observed.strays.extend(

@@ -1,0 +1,153 @@
+//! The flags of mode `ipvs`, named as kube-proxy's.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use portolan_node::proxy::datapath::ipvs::{SCHEDULERS, Settings};
+
+use crate::config::kube_proxy::Ipvs;
+
+/// How mode ipvs works.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    /// Mode ipvs: who gets the next connection, as ipvsadm(8) names it: rr, wrr, lc, wlc, sh, mh, …
+    /// [default: rr]
+    #[arg(long, value_name = "NAME")]
+    ipvs_scheduler: Option<String>,
+    /// Mode ipvs: networks in which virtual servers of others are left alone.
+    #[arg(long, value_name = "RANGE,…", value_delimiter = ',')]
+    ipvs_exclude_cidrs: Vec<String>,
+    /// Mode ipvs: links do not answer for Services' addresses.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    ipvs_strict_arp: Option<bool>,
+    /// Mode ipvs: how long a silent TCP connection is remembered, such as 15m; 0 for the kernel's.
+    #[arg(long, value_name = "TIME")]
+    ipvs_tcp_timeout: Option<String>,
+    /// The same for a TCP connection of which one side has ended.
+    #[arg(long, value_name = "TIME")]
+    ipvs_tcpfin_timeout: Option<String>,
+    /// The same for UDP.
+    #[arg(long, value_name = "TIME")]
+    ipvs_udp_timeout: Option<String>,
+    /// Accepted without effect: changes are made at once.
+    #[arg(long, value_name = "TIME", hide = true)]
+    ipvs_min_sync_period: Option<String>,
+    /// Accepted without effect: what others change is noticed within seconds.
+    #[arg(long, value_name = "TIME", hide = true)]
+    ipvs_sync_period: Option<String>,
+}
+
+impl Args {
+    /// What holds: flags go before the file.
+    pub(super) fn join(self, file: Ipvs) -> anyhow::Result<Settings> {
+        for (flag, ignored) in [
+            ("--ipvs-min-sync-period", self.ipvs_min_sync_period),
+            ("--ipvs-sync-period", self.ipvs_sync_period),
+        ] {
+            time(flag, ignored)?;
+        }
+        let named = self.ipvs_scheduler.or(file.scheduler).filter(|name| !name.is_empty());
+        let scheduler = named.unwrap_or_else(|| SCHEDULERS[0].to_owned());
+        if !SCHEDULERS.contains(&scheduler.as_str()) {
+            bail!(
+                "--ipvs-scheduler {scheduler}: there is no such scheduler; known are {}",
+                SCHEDULERS.join(", ")
+            );
+        }
+        let exclude = match self.ipvs_exclude_cidrs {
+            given if !given.is_empty() => given,
+            _ => file.exclude_cidrs.unwrap_or_default(),
+        };
+        let range = |text: &String| {
+            text.parse::<IpNet>().with_context(|| {
+                format!("--ipvs-exclude-cidrs {text}: give address ranges such as 10.0.0.0/8")
+            })
+        };
+        Ok(Settings {
+            scheduler,
+            exclude: exclude.iter().map(range).collect::<Result<_, _>>()?,
+            strict_arp: self.ipvs_strict_arp.or(file.strict_arp).unwrap_or(false),
+            tcp_timeout: time("--ipvs-tcp-timeout", self.ipvs_tcp_timeout.or(file.tcp_timeout))?,
+            tcp_fin_timeout: time(
+                "--ipvs-tcpfin-timeout",
+                self.ipvs_tcpfin_timeout.or(file.tcp_fin_timeout),
+            )?,
+            udp_timeout: time("--ipvs-udp-timeout", self.ipvs_udp_timeout.or(file.udp_timeout))?,
+        })
+    }
+}
+
+/// A time as Go writes it: `15m0s`, `1h30m`, `0`.
+fn time(flag: &str, text: Option<String>) -> anyhow::Result<Duration> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Duration::ZERO) };
+    parse(&text).with_context(|| format!("{flag} {text}: give a time such as 15m or 90s"))
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let (mut rest, mut sum) = (text, Duration::ZERO);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        sum = sum.checked_add(match &rest[..letters] {
+            "ms" => Duration::from_millis(number),
+            "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60)?),
+            "h" => Duration::from_secs(number.checked_mul(3600)?),
+            _ => return None,
+        })?;
+        rest = &rest[letters..];
+    }
+    Some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_before_the_file_and_the_rest_is_kube_proxys() {
+        assert_eq!(Args::default().join(Ipvs::default()).expect("defaults"), Settings::default());
+        let file = Ipvs {
+            scheduler: Some("lc".to_owned()),
+            exclude_cidrs: Some(vec!["10.1.0.0/16".to_owned()]),
+            tcp_timeout: Some("15m0s".to_owned()),
+            ..Ipvs::default()
+        };
+        let settings = Args::default().join(file.clone()).expect("the file");
+        assert_eq!(settings.scheduler, "lc");
+        assert_eq!(settings.exclude[0].to_string(), "10.1.0.0/16");
+        assert_eq!(settings.tcp_timeout, Duration::from_secs(900));
+        let args = Args { ipvs_scheduler: Some("mh".to_owned()), ..Args::default() };
+        assert_eq!(args.join(file).expect("both").scheduler, "mh");
+    }
+
+    #[test]
+    fn what_is_wrong_names_its_flag() {
+        let scheduler = Args { ipvs_scheduler: Some("best".to_owned()), ..Args::default() };
+        let ranges = Args { ipvs_exclude_cidrs: vec!["here".to_owned()], ..Args::default() };
+        let wait = Args { ipvs_udp_timeout: Some("soon".to_owned()), ..Args::default() };
+        for (args, flag) in [
+            (scheduler, "--ipvs-scheduler best"),
+            (ranges, "--ipvs-exclude-cidrs here"),
+            (wait, "--ipvs-udp-timeout soon"),
+        ] {
+            let error = args.join(Ipvs::default()).expect_err(flag);
+            assert!(error.to_string().starts_with(flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_are_gos() {
+        assert_eq!(parse("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse("0s"), Some(Duration::ZERO));
+        assert_eq!(parse("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse("15"), None);
+        assert_eq!(parse("m"), None);
+    }
+}
