@@ -69,6 +69,8 @@ pub(crate) fn test(arguments: &TestArguments) -> Result<()> {
             "portolan-tests",
             "--no-fail-fast",
         ]))?;
+        step("virtual machine", "mode ipvs on a kernel that has it");
+        crate::vm::step()?;
     }
     step("build", &format!("portolan, profile {TESTED_PROFILE}"));
     let [portolan, probe] = build([PORTOLAN, PROBE], TESTED_PROFILE, |_, _| {})?;

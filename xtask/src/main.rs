@@ -1,4 +1,4 @@
-//! What `./x` hands over to: `cargo xtask demo | test | bench | bpf | lint`.
+//! What `./x` hands over to: `cargo xtask demo | test | vm | bench | bpf | lint`.
 
 #![allow(clippy::print_stdout)]
 
@@ -10,6 +10,7 @@ mod demo;
 mod lab;
 mod show;
 mod steps;
+mod vm;
 
 use clap::Parser;
 
@@ -20,6 +21,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Formatting, lints, unit tests, then the end-to-end tests in labs
     Test(check::TestArguments),
+    /// The tests of proxy mode ipvs in a virtual machine, as `test` runs them too
+    Vm(vm::Arguments),
     /// What is promised about time, memory and rates, measured: of the control plane, DNS, datapaths, controllers
     Bench(bench::Arguments),
     /// Rebuild the BPF object from its sources, byte for byte; needs Debian 12's clang
@@ -29,9 +32,13 @@ enum Task {
 }
 
 fn main() -> anyhow::Result<()> {
+    if vm::is_init() {
+        vm::init();
+    }
     match Task::parse() {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => check::test(&arguments),
+        Task::Vm(arguments) => vm::run(&arguments),
         Task::Bench(arguments) => bench::run(arguments),
         Task::Bpf(arguments) => bpf::run(&arguments),
         Task::Lint => check::lint(),
