@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use portolan_linux::bpf::{self, Kind, Link, Map, Program, is_bpffs};
-
 /// What a machine (or the namespaces that [`crate::alone`] makes) holds at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -78,47 +76,6 @@ pub fn cgroup2() -> Option<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
     line.split(' ').nth(1).map(PathBuf::from)
-}
-
-/// Programs, maps and links of BPF by their numbers, which are the whole machine's.
-pub type BpfObjects = BTreeSet<(Kind, u32)>;
-
-/// What the proxies of the lab `name` have pinned.
-pub fn bpf_objects(name: &str) -> BpfObjects {
-    let mut found = BpfObjects::new();
-    let nodes = PathBuf::from(format!("/run/portolan/{name}/node"));
-    let mut folders: Vec<_> =
-        entries(&nodes).iter().map(|node| nodes.join(node).join("bpf")).collect();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            } else if is_bpffs(&folder) {
-                found.extend(bpf_object(&path));
-            }
-        }
-    }
-    found
-}
-
-fn bpf_object(path: &Path) -> Option<(Kind, u32)> {
-    let name = path.file_name()?.to_str()?;
-    Some(if name.starts_with("link_") {
-        (Kind::Link, Link::open(path).ok()?.state().ok()?.id)
-    } else if name.starts_with("program_") {
-        (Kind::Program, Program::open(path).ok()?.id().ok()?)
-    } else {
-        (Kind::Map, Map::open(path).ok()?.shape().id)
-    })
-}
-
-/// Those that the kernel still has.
-pub fn still_there(objects: &BpfObjects) -> BpfObjects {
-    let now = [Kind::Program, Kind::Map, Kind::Link]
-        .map(|kind| (kind, bpf::ids(kind).expect("the kernel's list of BPF objects")));
-    let there = |kind: Kind, id: u32| now.iter().any(|(k, ids)| *k == kind && ids.contains(&id));
-    objects.iter().copied().filter(|(kind, id)| there(*kind, *id)).collect()
 }
 
 /// Ends everything in the lab's cgroup by SIGKILL, supervisor and pods alike.

@@ -2,12 +2,12 @@
 
 use portolan_tests::alone::alone;
 use portolan_tests::lab::unique_name;
-use portolan_tests::machine::{
-    BpfObjects, Machine, bpf_objects, cgroup, kill_everything, still_there,
-};
+use portolan_tests::machine::{Machine, cgroup, kill_everything};
 use portolan_tests::manifest::{deployment, service};
 use portolan_tests::wait::check;
 use portolan_tests::{Environment, Lab, Options, Outcome, eventually};
+
+use crate::bpf::{BpfObjects, bpf_objects, still_there};
 
 /// A lab in which something happened: pods, Services of several kinds.
 fn busy(lab: &Lab) {
