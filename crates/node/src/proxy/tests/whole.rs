@@ -16,12 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-<<<<<<< ours
-use super::lab::{Heard, Lab, OUTSIDE, connect};
-use super::socket::translated;
-=======
 use super::lab::{Heard, Lab, OUTSIDE, connect, patience};
->>>>>>> theirs
+use super::socket::translated;
 use super::{in_every_mode, ip, to};
 use crate::proxy::{Error, ProxyConfig, Query, explain, run};
 
