@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --release -p portolan-model --example names_memory [SERVICES [ENDPOINTS]]
 //! ```
+#![allow(clippy::print_stdout)]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -78,7 +78,7 @@ fn attempt(binary: Option<&Path>, filters: &[String]) -> Result<Outcome> {
     let started = Instant::now();
     let archive = image::make(&folder, &kernel, &binary, filters)?;
     let log = folder.join("console.log");
-    let count = machine::run(&emulator, &kernel, &archive, &log)
+    let count = machine::run(emulator, &kernel, &archive, &log)
         .with_context(|| format!("the virtual machine's console is in {}", log.display()))?;
     let took = seconds(started.elapsed());
     Ok(Outcome::Passed(format!("{count} tests passed on {} in {took}", kernel.name)))

@@ -121,14 +121,14 @@ impl Names {
         let before = self.serial;
         match kind {
             Listed::Services => {
-                let gone = |entry: &Box<ServiceEntry>| entry.facts().is_some() && entry.seen != now;
-                for number in self.services.numbers(gone) {
+                let all = &self.services;
+                for number in all.numbers(|it| it.facts().is_some() && it.seen != now) {
                     self.change_facts(number, None);
                 }
             }
             Listed::Slices => {
-                let gone = |entry: &Box<ServiceEntry>| entry.unseen_slices(now).next().is_some();
-                for number in self.services.numbers(gone) {
+                let all = &self.services;
+                for number in all.numbers(|it| it.unseen_slices(now).next().is_some()) {
                     self.sweep_slices(number, now);
                 }
             }

@@ -185,10 +185,9 @@ impl Names {
             return Answer::NxDomain;
         }
         let Some(address) = parse_loosely(label) else { return Answer::NxDomain };
-        if self.options.pods == PodMode::Verified {
-            if !self.pods.namespaces(address).any(|known| known == namespace) {
-                return Answer::NxDomain;
-            }
+        let known = || self.pods.namespaces(address).any(|known| known == namespace);
+        if self.options.pods == PodMode::Verified && !known() {
+            return Answer::NxDomain;
         }
         match (kind, address) {
             (RecordType::A, IpAddr::V4(_)) | (RecordType::AAAA, IpAddr::V6(_)) => {

@@ -56,7 +56,7 @@ pub struct Args {
     #[command(flatten)]
     host: HostArgs,
     #[command(flatten)]
-    ipvs: ipvs::Args,
+    ipvs: ipvs::IpvsArgs,
 }
 
 /// Which part of the machine is this node's, for mode ebpf.

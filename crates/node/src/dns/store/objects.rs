@@ -249,7 +249,7 @@ impl<'de> Deserialize<'de> for Slice {
 /// Only the first address means something: the API defines nothing for more, and the EndpointSlice
 /// controller never writes more (discovery.k8s.io/v1, `Endpoint.addresses`).
 fn endpoint(raw: RawEndpoint<'_>) -> Option<Endpoint> {
-    let boxed = |text: Text<'_>| Some(Box::from(text.0)).filter(|name: &Box<str>| !name.is_empty());
+    let boxed = |text: Text<'_>| (!text.0.is_empty()).then(|| Box::<str>::from(text.0));
     let pod = |target: &Target<'_>| target.kind.as_ref().is_some_and(|kind| kind.0 == "Pod");
     Some(Endpoint {
         address: raw.addresses?.first()?.0.parse().ok()?,

@@ -10,7 +10,7 @@ use crate::config::kube_proxy::Ipvs;
 
 /// How mode ipvs works.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Args {
+pub(super) struct IpvsArgs {
     /// Mode ipvs: who gets the next connection, as ipvsadm(8) names it: rr, wrr, lc, wlc, sh, mh, …
     /// [default: rr]
     #[arg(long, value_name = "NAME")]
@@ -38,7 +38,7 @@ pub(super) struct Args {
     ipvs_sync_period: Option<String>,
 }
 
-impl Args {
+impl IpvsArgs {
     /// What holds: flags go before the file.
     pub(super) fn join(self, file: Ipvs) -> anyhow::Result<Settings> {
         for (flag, ignored) in [
@@ -112,26 +112,30 @@ mod tests {
 
     #[test]
     fn flags_go_before_the_file_and_the_rest_is_kube_proxys() {
-        assert_eq!(Args::default().join(Ipvs::default()).expect("defaults"), Settings::default());
+        assert_eq!(
+            IpvsArgs::default().join(Ipvs::default()).expect("defaults"),
+            Settings::default()
+        );
         let file = Ipvs {
             scheduler: Some("lc".to_owned()),
             exclude_cidrs: Some(vec!["10.1.0.0/16".to_owned()]),
             tcp_timeout: Some("15m0s".to_owned()),
             ..Ipvs::default()
         };
-        let settings = Args::default().join(file.clone()).expect("the file");
+        let settings = IpvsArgs::default().join(file.clone()).expect("the file");
         assert_eq!(settings.scheduler, "lc");
         assert_eq!(settings.exclude[0].to_string(), "10.1.0.0/16");
         assert_eq!(settings.tcp_timeout, Duration::from_secs(900));
-        let args = Args { ipvs_scheduler: Some("mh".to_owned()), ..Args::default() };
+        let args = IpvsArgs { ipvs_scheduler: Some("mh".to_owned()), ..IpvsArgs::default() };
         assert_eq!(args.join(file).expect("both").scheduler, "mh");
     }
 
     #[test]
     fn what_is_wrong_names_its_flag() {
-        let scheduler = Args { ipvs_scheduler: Some("best".to_owned()), ..Args::default() };
-        let ranges = Args { ipvs_exclude_cidrs: vec!["here".to_owned()], ..Args::default() };
-        let wait = Args { ipvs_udp_timeout: Some("soon".to_owned()), ..Args::default() };
+        let scheduler = IpvsArgs { ipvs_scheduler: Some("best".to_owned()), ..IpvsArgs::default() };
+        let ranges =
+            IpvsArgs { ipvs_exclude_cidrs: vec!["here".to_owned()], ..IpvsArgs::default() };
+        let wait = IpvsArgs { ipvs_udp_timeout: Some("soon".to_owned()), ..IpvsArgs::default() };
         for (args, flag) in [
             (scheduler, "--ipvs-scheduler best"),
             (ranges, "--ipvs-exclude-cidrs here"),
