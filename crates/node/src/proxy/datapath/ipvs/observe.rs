@@ -11,7 +11,7 @@ use portolan_linux::ipvs::{Forward, RealServer, ServerKey, VirtualServer};
 use portolan_model::frontend::{Family, FrontendAddress, FrontendKey};
 
 use super::host::Addresses;
-use super::layout::{Door, Set, TABLE, is_our_mark};
+use super::layout::{Door, Set, TABLE};
 use super::plane::Element;
 use super::servers::Choice;
 use crate::proxy::datapath::nftables::layout::{read_ip, table_family};
@@ -199,8 +199,10 @@ fn strays(
     used: &BTreeSet<ServerKey>,
     observed: &mut Observed,
 ) {
+    // That of a mark is reached by nobody unless a frontend gives the mark, which it may not do yet,
+    // or no more: another Service may have all its addresses.
     let ours = |key: &ServerKey| match key {
-        ServerKey::Mark { mark, .. } => is_our_mark(*mark),
+        ServerKey::Mark { .. } => false,
         ServerKey::Address { ip, .. } => host.addresses.carried.contains(ip),
     };
     let mut lost: Vec<String> = servers
