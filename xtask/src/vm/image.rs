@@ -23,6 +23,7 @@ pub(super) fn make(
     kernel: &Kernel,
     tests: &Path,
     filters: &[String],
+    seed: Option<u64>,
 ) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for directory in ["dev", "proc", "sys", "tmp", "run", "modules", "etc", "root"] {
@@ -43,6 +44,9 @@ pub(super) fn make(
         Ok(())
     };
     load(&mut archive, &WANTED, &mut plan)?;
+    if let Some(seed) = seed {
+        let _ = writeln!(plan, "seed {seed}");
+    }
     if filters.is_empty() {
         let _ = writeln!(plan, "run --exact --nocapture {WITHOUT_LAST}");
     }

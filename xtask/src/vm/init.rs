@@ -57,12 +57,13 @@ fn work() -> Result<i32> {
     setrlimit(Resource::Nofile, Rlimit { current: many, maximum: many })
         .context("cannot allow many open files")?;
     let plan = std::fs::read_to_string(PLAN)?;
-    let mut code = 0;
+    let (mut code, mut seed) = (0, None);
     for line in plan.lines() {
         match line.split_once(' ') {
             Some(("load", path)) => load(path)?,
+            Some(("seed", number)) => seed = Some(number),
             Some(("run", arguments)) => {
-                let ended = tests(arguments)?;
+                let ended = tests(arguments, seed)?;
                 println!("portolan-vm: run ended with {ended}");
                 code = if code == 0 { ended } else { code };
             }
@@ -80,8 +81,9 @@ fn load(path: &str) -> Result<()> {
     }
 }
 
-fn tests(arguments: &str) -> Result<i32> {
+fn tests(arguments: &str, seed: Option<&str>) -> Result<i32> {
     let status = Command::new(TESTS)
+        .envs(seed.map(|seed| ("PORTOLAN_SEED", seed)))
         .args(arguments.split_whitespace())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     filters: Vec<String>,
 }
 
+/// The random events of `./x test`, whose time is short; `./x vm` takes others each time, or those of
+/// `PORTOLAN_SEED`. These once left a virtual server for a mark that no frontend gave.
+const SEED: u64 = 3_610_300_378_765_303_448;
+
 /// What became of the virtual machine.
 enum Outcome {
     Passed(String),
@@ -38,7 +42,8 @@ enum Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    match attempt(arguments.binary.as_deref(), &arguments.filters)? {
+    let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|text| text.parse().ok());
+    match attempt(arguments.binary.as_deref(), &arguments.filters, seed)? {
         Outcome::Passed(said) => {
             println!("{said}");
             Ok(())
@@ -50,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The step of `./x test`: where the machine cannot be had it says so, and fails only where no
 /// test may be skipped.
 pub(crate) fn step() -> Result<()> {
-    match attempt(None, &[])? {
+    match attempt(None, &[], Some(SEED))? {
         Outcome::Passed(said) => eprintln!("  {said}"),
         Outcome::Skipped(why) if std::env::var_os("PORTOLAN_TESTS_REQUIRED").is_some() => {
             bail!("the virtual machine may not be skipped here: {why}")
@@ -60,7 +65,7 @@ pub(crate) fn step() -> Result<()> {
     Ok(())
 }
 
-fn attempt(binary: Option<&Path>, filters: &[String]) -> Result<Outcome> {
+fn attempt(binary: Option<&Path>, filters: &[String], seed: Option<u64>) -> Result<Outcome> {
     let folder = root().join("target/vm");
     std::fs::create_dir_all(&folder)?;
     let emulator = match machine::emulator() {
@@ -76,7 +81,7 @@ fn attempt(binary: Option<&Path>, filters: &[String]) -> Result<Outcome> {
         None => test_binary()?,
     };
     let started = Instant::now();
-    let archive = image::make(&folder, &kernel, &binary, filters)?;
+    let archive = image::make(&folder, &kernel, &binary, filters, seed)?;
     let log = folder.join("console.log");
     let count = machine::run(emulator, &kernel, &archive, &log)
         .with_context(|| format!("the virtual machine's console is in {}", log.display()))?;
