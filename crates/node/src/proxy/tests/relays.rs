@@ -177,15 +177,19 @@ fn a_client_is_kept_and_a_removed_pod_keeps_its_connections() {
     (0..10).for_each(|_| assert_eq!(dial(), second));
 }
 
+/// The Service leads to one pod, where this listener is.
+fn with_server_of_our_own(lab: &Lab) -> (Proxy<'_>, TcpListener) {
+    let mut slice = slice(&["10.244.0.2"]);
+    slice.ports.iter_mut().for_each(|port| port.port = Some(7000));
+    let proxy = start(lab, [Event::Service(blue()), Event::EndpointSlice(slice)]);
+    let listener = lab.at(ip("10.244.0.2")).run(|| TcpListener::bind("10.244.0.2:7000").unwrap());
+    (proxy, listener)
+}
+
 #[test]
 fn the_end_of_one_direction_is_not_the_end_of_the_other() {
     let lab = Lab::new("userspace");
-    let _proxy = start(&lab, {
-        let mut slice = slice(&["10.244.0.2"]);
-        slice.ports.iter_mut().for_each(|port| port.port = Some(7000));
-        [Event::Service(blue()), Event::EndpointSlice(slice)]
-    });
-    let listener = lab.at(ip("10.244.0.2")).run(|| TcpListener::bind("10.244.0.2:7000").unwrap());
+    let (_proxy, listener) = with_server_of_our_own(&lab);
     let pod = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut all = String::new();
@@ -244,12 +248,7 @@ fn without_any_rights_node_ports_and_routed_addresses_answer() {
 fn a_slow_reader_gets_every_byte() {
     const LENGTH: usize = 24 << 20;
     let lab = Lab::new("userspace");
-    let _proxy = start(&lab, {
-        let mut slice = slice(&["10.244.0.2"]);
-        slice.ports.iter_mut().for_each(|port| port.port = Some(7000));
-        [Event::Service(blue()), Event::EndpointSlice(slice)]
-    });
-    let listener = lab.at(ip("10.244.0.2")).run(|| TcpListener::bind("10.244.0.2:7000").unwrap());
+    let (_proxy, listener) = with_server_of_our_own(&lab);
     let sent: Vec<u8> = (0..LENGTH).map(|n| (n ^ (n >> 9)) as u8).collect();
     let expected = sent.clone();
     let pod = std::thread::spawn(move || {
