@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use portolan_model::names::{NameOptions, Names, PodMode};
 use portolan_model::object::{
-    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, PodRef, Protocol, Service,
+    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service,
     ServicePort,
 };
 
@@ -42,19 +42,9 @@ fn service(name: &ObjectName, number: u32) -> Service {
 }
 
 fn slice(service: &ObjectName, number: u32, endpoints: u32) -> EndpointSlice {
-    let endpoint = |n: u32| Endpoint {
-        address: address(number * endpoints + n),
-        ready: true,
-        serving: true,
-        terminating: false,
-        hostname: None,
-        node_name: None,
-        zone: None,
-        hints_for_zones: Vec::new(),
-        hints_for_nodes: Vec::new(),
-        pod: Some(PodRef {
-            name: ObjectName::new(service.namespace.clone(), format!("{}-{n}", service.name)),
-        }),
+    let endpoint = |n: u32| {
+        let pod = ObjectName::new(service.namespace.clone(), format!("{}-{n}", service.name));
+        Endpoint::new(address(number * endpoints + n)).with_names(None, Some(pod))
     };
     EndpointSlice {
         name: ObjectName::new(service.namespace.clone(), format!("{}-x1y2z", service.name)),

@@ -184,11 +184,11 @@ impl Snapshot {
             strings.share(&mut port.name);
         }
         for endpoint in &mut slice.endpoints {
-            let hints = endpoint.hints_for_zones.iter_mut().chain(&mut endpoint.hints_for_nodes);
-            let places = endpoint.node_name.iter_mut().chain(&mut endpoint.zone);
-            hints.chain(places).for_each(|text| strings.share(text));
-            if let Some(pod) = &mut endpoint.pod {
-                strings.share(&mut pod.name.namespace);
+            let hints = endpoint.hints.iter_mut();
+            let hints = hints.flat_map(|hints| hints.zones.iter_mut().chain(&mut hints.nodes));
+            hints.chain(&mut endpoint.node_name).for_each(|text| strings.share(text));
+            if let Some(pod) = endpoint.names.iter_mut().find_map(|names| names.pod.as_mut()) {
+                strings.share(&mut pod.namespace);
             }
         }
         slice.endpoints.shrink_to_fit();

@@ -247,21 +247,19 @@ impl Universe {
             let ready = !dice.once_in(3);
             let terminating = !ready && dice.once_in(2);
             Endpoint {
-                address,
                 ready,
                 serving: ready || (terminating && !dice.once_in(3)),
                 terminating,
-                hostname: None,
-                zone: None,
-                hints_for_zones: if hints == 0 {
-                    vec![dice.pick(&["zone-0", "zone-1"]).into()]
-                } else {
-                    vec![]
-                },
-                hints_for_nodes: if hints == 1 { vec![node.clone()] } else { vec![] },
-                node_name: Some(node),
-                pod: None,
+                node_name: Some(node.clone()),
+                ..Endpoint::new(address)
             }
+            .with_hints(
+                match hints {
+                    0 => [dice.pick(&["zone-0", "zone-1"]).into()].into(),
+                    _ => [].into(),
+                },
+                if hints == 1 { [node].into() } else { [].into() },
+            )
         });
         let endpoints = endpoints.collect();
         let port = dice.pick(&self.target_ports);

@@ -22,9 +22,9 @@ pub fn reach<'a>(
     let mut by_node = (true, false);
     let mut by_zone = (true, false);
     for endpoint in ready {
-        by_node.0 &= !endpoint.hints_for_nodes.is_empty();
+        by_node.0 &= !endpoint.node_hints().is_empty();
         by_node.1 |= hinted_for_node(endpoint, node);
-        by_zone.0 &= !endpoint.hints_for_zones.is_empty();
+        by_zone.0 &= !endpoint.zone_hints().is_empty();
         by_zone.1 |= hinted_for_zone(endpoint, zone);
     }
     match (by_node, by_zone) {
@@ -44,9 +44,9 @@ pub fn within(endpoint: &Endpoint, reach: Reach, node: &str, zone: Option<&str>)
 }
 
 fn hinted_for_node(endpoint: &Endpoint, node: &str) -> bool {
-    endpoint.hints_for_nodes.iter().any(|hint| **hint == *node)
+    endpoint.node_hints().iter().any(|hint| **hint == *node)
 }
 
 fn hinted_for_zone(endpoint: &Endpoint, zone: Option<&str>) -> bool {
-    zone.is_some_and(|zone| endpoint.hints_for_zones.iter().any(|hint| **hint == *zone))
+    zone.is_some_and(|zone| endpoint.zone_hints().iter().any(|hint| **hint == *zone))
 }

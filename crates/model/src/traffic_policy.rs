@@ -128,18 +128,7 @@ mod tests {
     const BOTH: Needs = Needs { cluster: true, local: true };
 
     fn endpoint(last: u8, node: &str) -> Endpoint {
-        Endpoint {
-            address: [10, 0, 0, last].into(),
-            ready: true,
-            serving: true,
-            terminating: false,
-            hostname: None,
-            node_name: Some(node.into()),
-            zone: None,
-            hints_for_zones: vec![],
-            hints_for_nodes: vec![],
-            pod: None,
-        }
+        Endpoint { node_name: Some(node.into()), ..Endpoint::new([10, 0, 0, last].into()) }
     }
 
     fn terminating(last: u8, node: &str) -> Endpoint {
@@ -183,15 +172,16 @@ mod tests {
 
     #[test]
     fn hints_are_followed_only_when_all_have_one() {
-        let mut near = endpoint(1, "there");
-        near.hints_for_zones = vec!["zone-a".into()];
-        let mut far = endpoint(2, "there");
+        let hinted = |last, zone: &str, nodes: &[&str]| {
+            let nodes = nodes.iter().map(|node| (*node).into()).collect();
+            endpoint(last, "there").with_hints([zone.into()].into(), nodes)
+        };
+        let (near, far) = (hinted(1, "zone-a", &[]), endpoint(2, "there"));
         assert_eq!(chosen(&[near.clone(), far.clone()]).0, vec![1, 2]);
-        far.hints_for_zones = vec!["zone-b".into()];
+        let far = hinted(2, "zone-b", &[]);
         assert_eq!(chosen(&[near.clone(), far.clone()]).0, vec![1]);
         assert_eq!(chosen(std::slice::from_ref(&far)).0, vec![2], "no endpoint for the own zone");
-        near.hints_for_nodes = vec!["there".into()];
-        far.hints_for_nodes = vec!["here".into()];
+        let (near, far) = (hinted(1, "zone-a", &["there"]), hinted(2, "zone-b", &["here"]));
         assert_eq!(chosen(&[near, far]).0, vec![2], "node hints win");
     }
 

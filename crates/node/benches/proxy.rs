@@ -98,16 +98,8 @@ fn slice(number: u32, endpoints: u32, shift: u32) -> EndpointSlice {
         let pod = number * endpoints + index + if index == 0 { shift << 21 } else { 0 };
         let address: IpAddr = (0x0B00_0000_u32 + pod).to_be_bytes().into();
         Endpoint {
-            address,
-            ready: true,
-            serving: true,
-            terminating: false,
-            hostname: None,
             node_name: Some(format!("node-{}", pod % 1000).into()),
-            zone: Some(format!("zone-{}", pod % 3).into()),
-            hints_for_zones: vec![],
-            hints_for_nodes: vec![],
-            pod: None,
+            ..Endpoint::new(address)
         }
     };
     EndpointSlice {

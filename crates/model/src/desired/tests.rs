@@ -170,16 +170,8 @@ fn slice(pods: &[(&str, &str)]) -> EndpointSlice {
         endpoints: pods
             .iter()
             .map(|(address, node)| Endpoint {
-                address: address.parse().unwrap(),
-                ready: true,
-                serving: true,
-                terminating: false,
-                hostname: None,
                 node_name: Some((*node).into()),
-                zone: None,
-                hints_for_zones: vec![],
-                hints_for_nodes: vec![],
-                pod: None,
+                ..Endpoint::new(address.parse().unwrap())
             })
             .collect(),
     }

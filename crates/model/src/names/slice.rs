@@ -100,8 +100,8 @@ impl Members {
 
 /// The endpoint's hostname, else its pod's name if those are wanted; only what fits in one label.
 pub(super) fn own_name(endpoint: &Endpoint, pod_names: bool) -> Option<Arc<str>> {
-    let pod = endpoint.pod.as_ref().filter(|_| pod_names).map(|pod| &pod.name.name);
-    let name = endpoint.hostname.as_ref().or(pod)?;
+    let pod = endpoint.pod().filter(|_| pod_names).map(|pod| &pod.name);
+    let name = endpoint.hostname().or(pod)?;
     if name.is_empty() || name.len() > 63 || name.contains('.') {
         return None;
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::object::{
-    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, PodRef, Protocol, Service,
+    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service,
     ServicePort, ServiceType,
 };
 
@@ -40,18 +40,7 @@ fn external(name: &str, target: &str) -> Service {
 }
 
 fn endpoint(address: &str, hostname: Option<&str>) -> Endpoint {
-    Endpoint {
-        address: ip(address),
-        ready: true,
-        serving: true,
-        terminating: false,
-        hostname: hostname.map(Arc::from),
-        node_name: None,
-        zone: None,
-        hints_for_zones: Vec::new(),
-        hints_for_nodes: Vec::new(),
-        pod: None,
-    }
+    Endpoint::new(ip(address)).with_names(hostname.map(Arc::from), None)
 }
 
 fn slice(name: &str, service: &str, endpoints: Vec<Endpoint>) -> EndpointSlice {
@@ -281,9 +270,11 @@ fn endpoint_pod_names_replace_addresses() {
     let options = NameOptions { endpoint_pod_names: true, ..NameOptions::default() };
     let mut names = names(options);
     names.upsert_service(&service("web", &[]));
-    let pod = |name: &str| Some(PodRef { name: ObjectName::new("default", name) });
-    let one = Endpoint { pod: pod("web-7d4b9"), ..endpoint("10.244.1.3", None) };
-    let long = Endpoint { pod: pod(&"x".repeat(64)), ..endpoint("10.244.1.4", None) };
+    let of_pod = |address, name: &str| {
+        endpoint(address, None).with_names(None, Some(ObjectName::new("default", name)))
+    };
+    let one = of_pod("10.244.1.3", "web-7d4b9");
+    let long = of_pod("10.244.1.4", &"x".repeat(64));
     names.upsert_slice(&slice("s", "web", vec![one, long]));
     assert_eq!(a(&names, "web-7d4b9.web.default.svc"), "10.244.1.3");
     assert_eq!(a(&names, "10-244-1-3.web.default.svc"), "NXDOMAIN");

@@ -139,7 +139,7 @@ fn endpoints(
                 (false, false) => "not ready, and so left out",
             };
             let pod =
-                endpoint.pod.as_ref().map_or(String::new(), |pod| format!(", pod {}", pod.name));
+                endpoint.pod().map_or(String::new(), |pod| format!(", pod {pod}"));
             lines.push(format!(
                 "slice {}: {} called {label}{pod}: {outcome}",
                 slice.name.name, endpoint.address

@@ -23,14 +23,10 @@ pub struct EndpointPort {
     pub port: Option<u16>,
 }
 
-/// The pod behind an endpoint (`targetRef` of kind Pod).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct PodRef {
-    pub name: ObjectName,
-}
-
 /// One entry of a slice's `endpoints`. All its addresses are fungible; as kube-proxy does, the
 /// first is the one used.
+///
+/// There are hundreds of thousands of them: what few have lies elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     pub address: IpAddr,
@@ -38,12 +34,73 @@ pub struct Endpoint {
     pub ready: bool,
     pub serving: bool,
     pub terminating: bool,
-    pub hostname: Option<Arc<str>>,
     pub node_name: Option<Arc<str>>,
-    pub zone: Option<Arc<str>>,
-    pub hints_for_zones: Vec<Arc<str>>,
-    pub hints_for_nodes: Vec<Arc<str>>,
-    pub pod: Option<PodRef>,
+    /// `None` without any.
+    pub hints: Option<Box<Hints>>,
+    /// `None` without any.
+    pub names: Option<Box<EndpointNames>>,
+}
+
+/// The zones and nodes that the EndpointSlice controller meant an endpoint for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hints {
+    pub zones: Box<[Arc<str>]>,
+    pub nodes: Box<[Arc<str>]>,
+}
+
+/// What DNS may call an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EndpointNames {
+    pub hostname: Option<Arc<str>>,
+    /// `targetRef` of kind Pod.
+    pub pod: Option<ObjectName>,
+}
+
+impl Endpoint {
+    /// A ready endpoint of which no more is known.
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            ready: true,
+            serving: true,
+            terminating: false,
+            node_name: None,
+            hints: None,
+            names: None,
+        }
+    }
+
+    /// The same, with the names that DNS may give it.
+    pub fn with_names(self, hostname: Option<Arc<str>>, pod: Option<ObjectName>) -> Self {
+        let any = hostname.is_some() || pod.is_some();
+        Self { names: any.then(|| Box::new(EndpointNames { hostname, pod })), ..self }
+    }
+
+    /// The same, meant for these zones and nodes.
+    pub fn with_hints(self, zones: Box<[Arc<str>]>, nodes: Box<[Arc<str>]>) -> Self {
+        let any = !zones.is_empty() || !nodes.is_empty();
+        Self { hints: any.then(|| Box::new(Hints { zones, nodes })), ..self }
+    }
+
+    /// The zones that it is meant for.
+    pub fn zone_hints(&self) -> &[Arc<str>] {
+        self.hints.as_ref().map_or(&[], |hints| &hints.zones)
+    }
+
+    /// The nodes that it is meant for.
+    pub fn node_hints(&self) -> &[Arc<str>] {
+        self.hints.as_ref().map_or(&[], |hints| &hints.nodes)
+    }
+
+    /// Its `hostname`.
+    pub fn hostname(&self) -> Option<&Arc<str>> {
+        self.names.as_ref()?.hostname.as_ref()
+    }
+
+    /// The pod behind it.
+    pub fn pod(&self) -> Option<&ObjectName> {
+        self.names.as_ref()?.pod.as_ref()
+    }
 }
 
 /// What the model reads of a `discovery.k8s.io/v1` EndpointSlice.
@@ -117,24 +174,23 @@ fn endpoint(
     let hostname = endpoint.hostname.as_deref().filter(|name| names && !name.is_empty());
     let target = endpoint.target_ref.as_ref();
     let pod = target.filter(|target| names && target.kind.as_deref() == Some("Pod"));
-    Some(Endpoint {
-        address: endpoint.addresses.first()?.parse().ok()?,
+    let pod = pod.and_then(|target| {
+        let namespace = match target.namespace.as_deref() {
+            Some(other) => strings.copy(other),
+            None => namespace.clone(),
+        };
+        Some(ObjectName::new(namespace, target.name.as_deref()?))
+    });
+    let read = Endpoint {
         ready,
         serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
         terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
-        hostname: hostname.map(Arc::from),
         node_name: endpoint.node_name.as_deref().map(|name| strings.copy(name)),
-        zone: endpoint.zone.as_deref().map(|name| strings.copy(name)),
-        hints_for_zones: zones.iter().map(|zone| strings.copy(&zone.name)).collect(),
-        hints_for_nodes: nodes.iter().map(|node| strings.copy(&node.name)).collect(),
-        pod: pod.and_then(|target| {
-            let namespace = match target.namespace.as_deref() {
-                Some(other) => strings.copy(other),
-                None => namespace.clone(),
-            };
-            Some(PodRef { name: ObjectName::new(namespace, target.name.as_deref()?) })
-        }),
-    })
+        ..Endpoint::new(endpoint.addresses.first()?.parse().ok()?)
+    };
+    let zones = zones.iter().map(|zone| strings.copy(&zone.name)).collect();
+    let nodes = nodes.iter().map(|node| strings.copy(&node.name)).collect();
+    Some(read.with_hints(zones, nodes).with_names(hostname.map(Arc::from), pod))
 }
 
 #[cfg(test)]
@@ -159,14 +215,15 @@ mod tests {
         let mut strings = Interner::default();
         let slice = EndpointSlice::read(&object, false, &mut strings);
         let [first, second] = &slice.endpoints[..] else { panic!("{slice:?}") };
-        assert_eq!((&first.hostname, &first.pod), (&None, &None));
+        assert_eq!(first.names, None);
         let node = |endpoint: &Endpoint| endpoint.node_name.clone().unwrap();
         assert!(Arc::ptr_eq(&node(first), &node(second)));
         let mut whole = EndpointSlice::from(&object);
-        let pod = PodRef { name: ObjectName::new("default", "blue-0") };
-        assert_eq!(whole.endpoints[0].pod.as_ref(), Some(&pod));
+        let pod = ObjectName::new("default", "blue-0");
+        assert_eq!(whole.endpoints[0].pod(), Some(&pod));
+        assert_eq!(whole.endpoints[0].hostname().map(|name| &**name), Some("blue-0"));
         for endpoint in &mut whole.endpoints {
-            (endpoint.hostname, endpoint.pod) = (None, None);
+            endpoint.names = None;
         }
         assert_eq!(whole, slice);
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use portolan_linux::conntrack::{self, Flow, Stage, Tuple};
 use portolan_linux::netlink::{NetlinkError, Socket};
 use portolan_linux::rtnl::Rtnl;
@@ -24,6 +25,8 @@ use super::datapath::ipvs::without_services;
 
 /// The kernel's list of TCP connections can be long: it is read at most this often.
 const PAUSE: Duration = Duration::from_secs(1);
+/// So many connections are judged at a time.
+const BATCH: usize = 4096;
 
 /// What may have become stale since the last sweep.
 #[derive(Debug, Default)]
@@ -72,11 +75,6 @@ impl Sweeper {
         }
     }
 
-    /// Tries again later what failed.
-    pub(super) fn postpone(&mut self) {
-        (self.last, self.failed) = (Some(Instant::now()), true);
-    }
-
     /// When a sweep should happen, if at all. UDP is not waited with: its clients would go on
     /// talking to nobody.
     pub(super) fn due(&self) -> Option<Instant> {
@@ -117,38 +115,133 @@ impl Sweeper {
             stage: Stage::Stateless,
         };
         let own = desired.own_addresses();
-        let look = Look { snapshot, desired, removed: &self.removed, ended: &BTreeSet::new(), own };
+        let look = Look { snapshot, desired, removed: &self.removed, own };
         look.leads_nowhere(&flow, Protocol::Udp)
     }
 
-    /// Reads each list of connections once and deletes those that are stale. Returns how many.
+    /// Begins a sweep for all that is due.
     ///
     /// # Errors
-    /// What could not be looked at stays due.
-    pub(super) fn sweep(
+    /// Everything stays due.
+    pub(super) fn begin(&mut self, desired: &Desired) -> Result<Sweep, NetlinkError> {
+        let socket = Socket::netfilter()?;
+        let own = Rtnl::open()
+            .and_then(|rtnl| without_services(&rtnl))
+            .unwrap_or_else(|_| desired.own_addresses().clone());
+        (self.last, self.failed) = (Some(Instant::now()), false);
+        Ok(Sweep {
+            due: std::mem::take(&mut self.due),
+            removed: std::mem::take(&mut self.removed),
+            ended: std::mem::take(&mut self.ended),
+            returned: HashMap::new(),
+            own,
+            socket,
+        })
+    }
+
+    /// A sweep failed: it is tried again later. Not where nobody may look at connections: nobody
+    /// has made any there. Returns whether it is tried again.
+    pub(super) fn failed(&mut self, sweep: Option<Sweep>, error: &NetlinkError) -> bool {
+        if error.is_forbidden() {
+            *self = Self::default();
+            return false;
+        }
+        if let Some(Sweep { due, removed, ended, .. }) = sweep {
+            self.due.extend(due);
+            self.removed.extend(removed);
+            self.ended.extend(ended);
+        }
+        (self.last, self.failed) = (Some(Instant::now()), true);
+        true
+    }
+}
+
+/// The lists of connections that a sweep looks through.
+#[derive(Clone, Debug)]
+pub(super) struct Lists(Vec<(Family, Protocol)>);
+
+impl Lists {
+    /// Reads each list once and hands over, in batches, what may be stale. The kernel takes its
+    /// time for this when there are many connections.
+    pub(super) fn read(&self, mut each: impl FnMut(Vec<Flow>)) -> Result<(), NetlinkError> {
+        let mut socket = Socket::netfilter()?;
+        let mut batch = Vec::new();
+        for (family, protocol) in &self.0 {
+            conntrack::flows(&mut socket, *family == Family::Ipv6, protocol.number(), |flow| {
+                let may_be_stale = match flow.stage {
+                    Stage::Closing => false,
+                    // Without translation it is none of ours, or the way of somebody who listens
+                    // there.
+                    Stage::Opening | Stage::Open => flow.destination_nat,
+                    Stage::Stateless => true,
+                };
+                if may_be_stale {
+                    batch.push(flow);
+                }
+                if batch.len() >= BATCH {
+                    each(std::mem::take(&mut batch));
+                }
+            })?;
+        }
+        each(batch);
+        Ok(())
+    }
+}
+
+/// A sweep that is under way: connections are judged by what the model says by then, so changes
+/// need not wait for its end.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    due: BTreeSet<Protocol>,
+    removed: BTreeSet<FrontendKey>,
+    ended: BTreeSet<(IpAddr, u16, Protocol)>,
+    /// Of those, whether somebody has the address again.
+    returned: HashMap<IpAddr, bool>,
+    /// This node's addresses.
+    own: BTreeSet<IpAddr>,
+    socket: Socket,
+}
+
+impl Sweep {
+    /// What is to be read for it.
+    pub(super) fn lists(&self, families: &[Family]) -> Lists {
+        let of = |protocol: &Protocol| {
+            let protocol = *protocol;
+            families.iter().map(move |family| (*family, protocol))
+        };
+        Lists(self.due.iter().flat_map(of).collect())
+    }
+
+    /// Deletes those of the connections that are stale. Returns how many.
+    pub(super) fn judge(
         &mut self,
         snapshot: &Snapshot,
         desired: &Desired,
+        flows: &[Flow],
     ) -> Result<usize, NetlinkError> {
-        // Whoever moved to another slice, or whose address somebody has again, has not ended.
-        let ended = std::mem::take(&mut self.ended);
-        let ended: BTreeSet<_> =
-            ended.into_iter().filter(|(ip, ..)| !snapshot.has_endpoint(ip)).collect();
-        let own: BTreeSet<IpAddr> = Rtnl::open()
-            .and_then(|rtnl| without_services(&rtnl))
-            .unwrap_or_else(|_| desired.own_addresses().clone());
-        let look = Look { snapshot, desired, removed: &self.removed, ended: &ended, own: &own };
-        let mut socket = Socket::netfilter()?;
         let mut deleted = 0;
-        for protocol in &self.due {
-            for family in &desired.view.families {
-                deleted += look.sweep(&mut socket, *family, *protocol)?;
+        for flow in flows {
+            if self.is_stale(snapshot, desired, flow) {
+                deleted += usize::from(conntrack::delete(&mut self.socket, flow)?);
             }
         }
-        self.due.clear();
-        self.removed.clear();
-        (self.last, self.failed) = (Some(Instant::now()), false);
         Ok(deleted)
+    }
+
+    fn is_stale(&mut self, snapshot: &Snapshot, desired: &Desired, flow: &Flow) -> bool {
+        let mut due = self.due.iter().copied();
+        let Some(protocol) = due.find(|protocol| protocol.number() == flow.protocol) else {
+            return false;
+        };
+        let address = flow.reply.source;
+        if flow.stage == Stage::Open {
+            // Whoever moved to another slice, or whose address somebody has again, has not ended.
+            let ended = self.ended.contains(&(address, flow.reply.source_port, protocol));
+            let returned = || snapshot.has_endpoint(&address);
+            return ended && !*self.returned.entry(address).or_insert_with(returned);
+        }
+        let look = Look { snapshot, desired, removed: &self.removed, own: &self.own };
+        look.leads_nowhere(flow, protocol)
     }
 }
 
@@ -157,44 +250,11 @@ struct Look<'a> {
     snapshot: &'a Snapshot,
     desired: &'a Desired,
     removed: &'a BTreeSet<FrontendKey>,
-    ended: &'a BTreeSet<(IpAddr, u16, Protocol)>,
     /// This node's addresses.
     own: &'a BTreeSet<IpAddr>,
 }
 
 impl Look<'_> {
-    fn sweep(
-        &self,
-        socket: &mut Socket,
-        family: Family,
-        protocol: Protocol,
-    ) -> Result<usize, NetlinkError> {
-        let mut stale = Vec::new();
-        conntrack::flows(socket, family == Family::Ipv6, protocol.number(), |flow| {
-            if self.is_stale(&flow, protocol) {
-                stale.push(flow);
-            }
-        })?;
-        let mut deleted = 0;
-        for flow in stale {
-            deleted += usize::from(conntrack::delete(socket, &flow)?);
-        }
-        Ok(deleted)
-    }
-
-    fn is_stale(&self, flow: &Flow, protocol: Protocol) -> bool {
-        match flow.stage {
-            Stage::Closing => false,
-            Stage::Open => {
-                let server = (flow.reply.source, flow.reply.source_port, protocol);
-                flow.destination_nat && self.ended.contains(&server)
-            }
-            // Without translation it is none of ours, or the way of somebody who listens there.
-            Stage::Opening => flow.destination_nat && self.leads_nowhere(flow, protocol),
-            Stage::Stateless => self.leads_nowhere(flow, protocol),
-        }
-    }
-
     /// Whether it was dialled at a frontend and goes to no backend of that.
     fn leads_nowhere(&self, flow: &Flow, protocol: Protocol) -> bool {
         let at = |address| FrontendKey { address, protocol, port: flow.original.destination_port };

@@ -9,17 +9,20 @@ use futures::{FutureExt, StreamExt};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
+use portolan_linux::conntrack::Flow;
 use portolan_linux::memory;
+use portolan_linux::netlink::NetlinkError;
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::frontend::{Action, Family};
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
-use super::conntrack::Sweeper;
+use super::conntrack::{Sweep, Sweeper};
 use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Redialled, Scope};
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
@@ -41,7 +44,7 @@ pub enum Error {
         source: io::Error,
     },
     #[error("the datapath's thread failed")]
-    Thread(#[from] tokio::task::JoinError),
+    Thread(#[from] JoinError),
 }
 
 const INTEREST: Interest = Interest { nodes: true, service_ranges: true, names: false };
@@ -113,6 +116,7 @@ pub async fn run(
     // Whole lists came in, and left holes in the heap when they were trimmed.
     let mut bloated = false;
     let mut full_told = false;
+    let mut sweeping: Option<Sweeping> = None;
     let mut retry = FIRST_RETRY;
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
@@ -121,7 +125,7 @@ pub async fn run(
             sleep_until(waiting?).await;
             Some(())
         };
-        let sweep = work.sweeper.due().filter(|_| waiting.is_none());
+        let sweep = work.sweeper.due().filter(|_| waiting.is_none() && sweeping.is_none());
         let sweep_due = async {
             sleep_until(sweep?.into()).await;
             Some(())
@@ -163,7 +167,24 @@ pub async fn run(
             }
             Some(()) = retry_due => {}
             Some(()) = sweep_due => {
-                work = spawn_blocking(move || sweep_connections(work)).await?;
+                (work, sweeping) = spawn_blocking(move || begin_sweep(work)).await?;
+                continue;
+            }
+            Some(swept) = next_of(&mut sweeping) => {
+                let Some(current) = sweeping.take() else { continue };
+                match swept? {
+                    Swept::Read(batch) => {
+                        let go_on = move || go_on_sweeping(work, current, &batch);
+                        (work, sweeping) = spawn_blocking(go_on).await?;
+                    }
+                    Swept::End(Ok(())) => {
+                        let took = current.begun.elapsed().as_secs_f64();
+                        metrics.conntrack_reconcile.observe(took);
+                    }
+                    Swept::End(Err(error)) => {
+                        not_swept(&mut work.sweeper, Some(current.sweep), &error);
+                    }
+                }
                 continue;
             }
             Some(_) = writing.join_next() => continue,
@@ -310,11 +331,7 @@ fn pass(mut work: Work) -> (Work, Pass) {
         let mended = if changes.is_empty() { applied.mended } else { 0 };
         Applied { mended, ..applied }
     });
-    let applied = result.is_ok();
     pass.result = result.map(Some);
-    if applied && work.sweeper.due().is_some_and(|at| at <= Instant::now()) {
-        work = sweep_connections(work);
-    }
     (work, pass)
 }
 
@@ -355,27 +372,90 @@ fn redial_sockets(work: &mut Work) {
     }
 }
 
-fn sweep_connections(mut work: Work) -> Work {
-    let start = Instant::now();
-    redial_sockets(&mut work);
-    match work.sweeper.sweep(&work.snapshot, &work.desired) {
-        Ok(deleted) => {
-            work.metrics.conntrack_deleted.inc_by(deleted as u64);
-            work.metrics.conntrack_reconcile.observe(start.elapsed().as_secs_f64());
-        }
-        // Who may not look at connections has not made any either: mode `userspace` without rights.
-        Err(error) if error.is_forbidden() => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no connections to clean up");
-        }
-        Err(error) => {
-            work.sweeper.postpone();
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot clean up connections, trying again; clients may go on sending to endpoints that are gone",
-            );
+/// A sweep of connections, and what is read for it meanwhile.
+struct Sweeping {
+    sweep: Sweep,
+    begun: Instant,
+    batches: mpsc::Receiver<Vec<Flow>>,
+    reading: JoinHandle<Result<(), NetlinkError>>,
+}
+
+/// What comes next of a sweep.
+enum Swept {
+    Read(Vec<Flow>),
+    End(Result<(), NetlinkError>),
+}
+
+impl Sweeping {
+    fn new(sweep: Sweep, families: &[Family]) -> Self {
+        let lists = sweep.lists(families);
+        let (sender, batches) = mpsc::channel(1);
+        let reading = spawn_blocking(move || {
+            lists.read(|batch| {
+                // Who stops listening needs no more.
+                let _ = sender.blocking_send(batch);
+            })
+        });
+        Self { sweep, begun: Instant::now(), batches, reading }
+    }
+
+    async fn next(&mut self) -> Result<Swept, JoinError> {
+        match self.batches.recv().await {
+            Some(batch) => Ok(Swept::Read(batch)),
+            None => Ok(Swept::End((&mut self.reading).await?)),
         }
     }
-    work
+}
+
+/// What comes next of a sweep, if there is one.
+async fn next_of(sweeping: &mut Option<Sweeping>) -> Option<Result<Swept, JoinError>> {
+    Some(sweeping.as_mut()?.next().await)
+}
+
+/// Begins what is due; what cannot be begun is tried again later.
+fn begin_sweep(mut work: Work) -> (Work, Option<Sweeping>) {
+    redial_sockets(&mut work);
+    match work.sweeper.begin(&work.desired) {
+        Ok(sweep) => {
+            let sweeping = Sweeping::new(sweep, &work.desired.view.families);
+            (work, Some(sweeping))
+        }
+        Err(error) => {
+            not_swept(&mut work.sweeper, None, &error);
+            (work, None)
+        }
+    }
+}
+
+/// Judges a batch; ends the sweep when that fails.
+fn go_on_sweeping(
+    mut work: Work,
+    mut sweeping: Sweeping,
+    batch: &[Flow],
+) -> (Work, Option<Sweeping>) {
+    match sweeping.sweep.judge(&work.snapshot, &work.desired, batch) {
+        Ok(deleted) => {
+            work.metrics.conntrack_deleted.inc_by(deleted as u64);
+            (work, Some(sweeping))
+        }
+        Err(error) => {
+            not_swept(&mut work.sweeper, Some(sweeping.sweep), &error);
+            (work, None)
+        }
+    }
+}
+
+fn not_swept(sweeper: &mut Sweeper, sweep: Option<Sweep>, error: &NetlinkError) {
+    let error_chain = error as &dyn std::error::Error;
+    if sweeper.failed(sweep, error) {
+        tracing::warn!(
+            error = error_chain,
+            "cannot clean up connections, trying again; clients may go on sending to endpoints that are gone",
+        );
+    } else {
+        // Mode `userspace` without rights.
+        tracing::debug!(error = error_chain, "no connections to clean up");
+    }
 }
 
 fn note(

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portolan_model::object::{self, AddressType, EndpointPort, ObjectName, PodRef, Protocol};
+use portolan_model::object::{self, AddressType, EndpointPort, ObjectName, Protocol};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
@@ -94,18 +94,12 @@ impl Slice {
         let service = service.map(|service| ObjectName::new(namespace.clone(), service.as_str()));
         let endpoints = self.endpoints.iter().map(|endpoint| {
             let pod = endpoint.pod.as_deref().filter(|_| pod_names);
-            object::Endpoint {
-                address: endpoint.address,
-                ready: endpoint.ready,
-                serving: endpoint.ready,
-                terminating: false,
-                hostname: endpoint.hostname.as_deref().map(Arc::from),
-                node_name: None,
-                zone: None,
-                hints_for_zones: Vec::new(),
-                hints_for_nodes: Vec::new(),
-                pod: pod.map(|pod| PodRef { name: ObjectName::new(namespace.clone(), pod) }),
-            }
+            let ready = endpoint.ready;
+            object::Endpoint { ready, serving: ready, ..object::Endpoint::new(endpoint.address) }
+                .with_names(
+                    endpoint.hostname.as_deref().map(Arc::from),
+                    pod.map(|pod| ObjectName::new(namespace.clone(), pod)),
+                )
         });
         object::EndpointSlice {
             endpoints: endpoints.collect(),
@@ -341,15 +335,14 @@ mod tests {
                 endpoint.serving = endpoint.ready;
                 endpoint.terminating = false;
                 endpoint.node_name = None;
-                endpoint.zone = None;
-                endpoint.hints_for_zones.clear();
+                endpoint.hints = None;
             }
             let trimmed: Slice = serde_json::from_str(&text).expect("a slice");
             assert_eq!(trimmed.trimmed(true), expected, "{document}");
             // As events have them, which are read twice.
             let trimmed: Slice = serde_json::from_value(document).expect("a slice");
             assert_eq!(trimmed.trimmed(true), expected);
-            assert!(trimmed.trimmed(false).endpoints.iter().all(|of| of.pod.is_none()));
+            assert!(trimmed.trimmed(false).endpoints.iter().all(|of| of.pod().is_none()));
         }
         let trimmed: Slice = serde_json::from_value(whole).expect("a slice");
         assert_eq!(trimmed.meta.resource_version.as_deref(), Some("12"));

@@ -53,7 +53,7 @@ fn follow(proxy: &mut Proxy<'_>, events: impl IntoIterator<Item = Event>) -> usi
         return 0;
     }
     let snapshot = &proxy.snapshot;
-    proxy.lab.node.run(|| sweeper.sweep(snapshot, desired)).unwrap()
+    proxy.lab.node.run(|| sweep(&mut sweeper, snapshot, desired)).unwrap()
 }
 
 fn terminating(pod: &str, others: &[&str]) -> EndpointSlice {
@@ -195,7 +195,7 @@ fn one_batch_of_changes_reads_each_list_once(lab: &Lab) {
     let mut sweeper = Sweeper::default();
     sweeper.note(&changes, dirty.ended);
     let (snapshot, desired) = (&proxy.snapshot, &proxy.desired);
-    lab.node.run(|| sweeper.sweep(snapshot, desired)).unwrap();
+    lab.node.run(|| sweep(&mut sweeper, snapshot, desired)).unwrap();
     assert_eq!(sweeper.due(), None, "nothing is left to be done");
     // Adding endpoints to TCP alone leaves nothing stale.
     let (_, mut tcp) = proxy.hear([Event::EndpointSlice(slice(&["10.244.2.2", "10.244.2.3"]))]);

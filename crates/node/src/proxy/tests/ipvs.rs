@@ -290,7 +290,7 @@ fn udp_clients_go_to_another_pod_at_once(lab: &Lab) {
     sweeper.note(&changes, []);
     let (snapshot, desired) = (&proxy.snapshot, &proxy.desired);
     // What the kernel has not forgotten by itself.
-    lab.node.run(|| sweeper.sweep(snapshot, desired).unwrap());
+    lab.node.run(|| sweep(&mut sweeper, snapshot, desired).unwrap());
     assert_eq!(ask(), ip("10.244.1.2"));
 }
 

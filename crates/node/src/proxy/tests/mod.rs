@@ -16,12 +16,14 @@ mod whole;
 
 use std::net::{IpAddr, SocketAddr};
 
+use portolan_linux::netlink::NetlinkError;
 use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::object::*;
 use portolan_model::testing::Universe;
 use portolan_model::{Changes, Desired, Event, NodeView, Snapshot};
 
+use super::conntrack::Sweeper;
 use super::datapath;
 use super::datapath::{Applied, Datapath, MODES, Scope};
 use lab::Lab;
@@ -56,6 +58,18 @@ fn every_mode_is_tested() {
     let built = MODES.map(|row| row.name);
     // `iptables` and `userspace` have stories of their own, in `classic` and `relays`.
     assert_eq!(built, ["ebpf", "nftables", "iptables", "ipvs", "userspace"]);
+}
+
+/// Begins a sweep of connections and ends it; returns how many were deleted.
+fn sweep(
+    sweeper: &mut Sweeper,
+    snapshot: &Snapshot,
+    desired: &Desired,
+) -> Result<usize, NetlinkError> {
+    let mut sweep = sweeper.begin(desired)?;
+    let mut flows = Vec::new();
+    sweep.lists(&desired.view.families).read(|batch| flows.extend(batch))?;
+    sweep.judge(snapshot, desired, &flows)
 }
 
 fn view() -> NodeView {
@@ -178,16 +192,8 @@ fn slice(addresses: &[&str]) -> EndpointSlice {
     let endpoint = |text: &&str| {
         let address = text.parse().unwrap();
         Endpoint {
-            address,
-            ready: true,
-            serving: true,
-            terminating: false,
-            hostname: None,
             node_name: Some(format!("node-{}", node(&address)).into()),
-            zone: None,
-            hints_for_zones: vec![],
-            hints_for_nodes: vec![],
-            pod: None,
+            ..Endpoint::new(address)
         }
     };
     let port =

@@ -54,7 +54,7 @@ fn follow(lab: &Lab, proxy: &mut Proxy<'_>, events: Vec<Event>) -> Redialled {
             sweeper.is_stale_socket(snapshot, desired, dialled, backend)
         })
     });
-    lab.node.run(|| sweeper.sweep(snapshot, desired)).unwrap();
+    lab.node.run(|| sweep(&mut sweeper, snapshot, desired)).unwrap();
     done.unwrap()
 }
 

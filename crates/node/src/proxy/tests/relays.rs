@@ -227,6 +227,13 @@ fn without_any_rights_node_ports_and_routed_addresses_answer() {
             let mut proxy =
                 Proxy { lab: &lab, snapshot, desired, datapath, first: Applied::default() };
             proxy.first = proxy.datapath.apply(&proxy.desired, Scope::Everything).unwrap();
+            // Connections cannot be looked at, and are not tried again for ever.
+            let mut sweeper = Sweeper::default();
+            sweeper.everything();
+            let error = sweep(&mut sweeper, &proxy.snapshot, &proxy.desired).unwrap_err();
+            sweeper.everything();
+            assert!(!sweeper.failed(None, &error), "{error:?}");
+            assert_eq!(sweeper.due(), None);
             proxy
         })
         .unwrap()

@@ -164,7 +164,7 @@ fn udp_clients_follow_when_their_pod_goes() {
     assert!(sweeper.due().is_some());
     assert_eq!(ask(), "10.244.0.2 saw 10.244.0.3", "the kernel still remembers");
     let (snapshot, desired) = (&proxy.snapshot, &proxy.desired);
-    let deleted = lab.node.run(|| sweeper.sweep(snapshot, desired).unwrap());
+    let deleted = lab.node.run(|| sweep(&mut sweeper, snapshot, desired).unwrap());
     assert_eq!(deleted, 1);
     assert_eq!(ask(), "10.244.1.2 saw 10.244.0.3");
 }

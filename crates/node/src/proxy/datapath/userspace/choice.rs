@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use portolan_model::NodeView;
 use portolan_model::frontend::{Family, PortName};
+use portolan_model::node_view::Source;
 use rand::seq::SliceRandom;
 
 use super::plan::{Entry, Way, who};
@@ -27,7 +28,7 @@ type Kept = (SocketAddr, Instant);
 pub(super) struct Shared {
     pub(super) view: ArcSwap<NodeView>,
     /// Every address that is delivered to this node.
-    pub(super) own: ArcSwap<BTreeSet<IpAddr>>,
+    own: RwLock<BTreeSet<IpAddr>>,
     kept: Mutex<HashMap<Client, Kept>>,
 }
 
@@ -42,7 +43,7 @@ pub(super) enum Choice {
 impl Shared {
     /// Chooses for a client of a frontend at that time.
     pub(super) fn choose(&self, entry: &Entry, client: IpAddr, now: Instant) -> Choice {
-        let source = who(&self.view.load(), &self.own.load(), client);
+        let source = self.who(client);
         let Some(Way::Balance { backends, affinity_seconds }) = entry.way(client, source) else {
             return Choice::Refuse;
         };
@@ -83,19 +84,36 @@ impl Shared {
 
     /// Whether a client of the frontend may stay with that backend.
     pub(super) fn may_stay(&self, entry: &Entry, client: IpAddr, backend: SocketAddr) -> bool {
-        let source = who(&self.view.load(), &self.own.load(), client);
+        let source = self.who(client);
         let way = entry.way(client, source);
         matches!(way, Some(Way::Balance { backends, .. }) if backends.contains(&backend))
     }
 
-    /// Forgets clients of Service ports that are no more.
-    pub(super) fn forget(&self, entries: &BTreeSet<Arc<PortName>>) {
-        self.kept.lock().retain(|(port, _), _| entries.contains(port));
+    /// Forgets clients of these Service ports.
+    pub(super) fn forget(&self, gone: &BTreeSet<Arc<PortName>>) {
+        if !gone.is_empty() {
+            self.kept.lock().retain(|(port, _), _| !gone.contains(port));
+        }
     }
 
+    fn who(&self, client: IpAddr) -> Source {
+        who(&self.view.load(), &self.own.read(), client)
+    }
+
+    /// Takes the view of the node, and every address that is delivered to it.
     pub(super) fn view(&self, view: &Arc<NodeView>, own: BTreeSet<IpAddr>) {
         self.view.store(view.clone());
-        self.own.store(Arc::new(own));
+        *self.own.write() = own;
+    }
+
+    /// An address is delivered to the node from now on, or no longer.
+    pub(super) fn delivered(&self, ip: IpAddr, present: bool) {
+        let mut own = self.own.write();
+        if present {
+            own.insert(ip);
+        } else {
+            own.remove(&ip);
+        }
     }
 }
 
@@ -168,6 +186,8 @@ mod tests {
         assert!((0..50).all(|_| first(60) == backends[42]));
         assert!((0..50).any(|_| first(61) != backends[42]));
         shared.forget(&BTreeSet::new());
+        assert!((0..50).all(|_| first(1) == backends[42]));
+        shared.forget(&[entry.port.clone()].into());
         assert!((0..50).any(|_| first(1) != backends[42]));
     }
 }

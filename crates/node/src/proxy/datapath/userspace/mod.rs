@@ -13,11 +13,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use portolan_linux::Failed;
 use portolan_linux::local::{Local, source_towards};
 use portolan_linux::netns::NetNs;
 use portolan_linux::rtnl::Rtnl;
-use portolan_model::Desired;
+use portolan_model::frontend::FrontendKey;
 use portolan_model::object::Protocol;
+use portolan_model::{Changes, Desired};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Runtime;
@@ -145,29 +147,96 @@ impl Userspace {
         Ok(changed)
     }
 
+    /// Makes everything what it should be.
     fn bring(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
         let own = self.own()?;
-        let plan = plan::plan(desired, &own);
+        let plan = Plan::new(desired, &own);
         let delivered = own.iter().chain(&plan.addresses).copied().collect();
         self.shared.view(&desired.view, delivered);
-        self.shared.forget(&plan.entries.values().map(|entry| entry.port.clone()).collect());
-        let mut writes = 0;
-        let gone: Vec<Door> =
-            self.doors.keys().filter(|door| !plan.doors.contains_key(*door)).copied().collect();
-        for door in gone {
-            if let Some(listening) = self.doors.remove(&door) {
-                listening.end();
-                writes += 1;
+        let ports: BTreeSet<_> = plan.entries.values().map(|entry| &entry.port).collect();
+        let before = self.plan.entries.values().map(|entry| entry.port.clone());
+        self.shared.forget(&before.filter(|port| !ports.contains(port)).collect());
+        self.delivered = self.wanted(&plan.addresses, &own)?;
+        let sctp = plan.entries.values().filter(|entry| entry.key.protocol == Protocol::Sctp);
+        let sctp = sctp.count();
+        if sctp > 0 && !self.applied {
+            tracing::warn!(frontends = sctp, "SCTP is not relayed in mode userspace");
+        }
+        let doors = self.doors.keys().chain(&self.shut).chain(plan.doors.keys()).copied().collect();
+        (self.plan, self.own) = (plan, own);
+        let closed = self.close(&doors);
+        let delivered = self.deliver(&self.delivered)?;
+        Ok(closed + delivered + self.open_or_change(&doors))
+    }
+
+    /// Follows a change.
+    fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, ApplyError> {
+        let touched = self.plan.follow(desired, &self.own, changes);
+        self.shared.forget(&touched.gone);
+        let closed = self.close(&touched.doors);
+        let delivered = self.deliver_some(&touched.addresses)?;
+        Ok(closed + delivered + self.open_or_change(&touched.doors))
+    }
+
+    /// As [`Self::deliver`], for what became of these addresses.
+    fn deliver_some(&mut self, touched: &BTreeSet<IpAddr>) -> Result<usize, ApplyError> {
+        let differs = |ip: &&IpAddr| {
+            self.plan.addresses.contains(*ip) != delivered(&self.delivered, **ip).is_some()
+        };
+        let (new, gone): (BTreeSet<IpAddr>, BTreeSet<IpAddr>) =
+            touched.iter().filter(differs).partition(|ip| self.plan.addresses.contains(*ip));
+        let mut changed = 0;
+        if new.is_empty() && gone.is_empty() {
+            return Ok(changed);
+        }
+        let rtnl = self.namespace.rtnl()?;
+        let mut attempt = |result: Result<(), Failed>| match result {
+            Ok(()) => {
+                changed += 1;
+                Ok(())
+            }
+            // That was told.
+            Err(error) if is_forbidden(&error) => Ok(()),
+            Err(error) => Err(error),
+        };
+        for ip in gone {
+            self.shared.delivered(ip, false);
+            if let Some(local) = delivered(&self.delivered, ip) {
+                self.delivered.remove(&local);
+                attempt(rtnl.delete_local(ip, ROUTES))?;
             }
         }
-        self.delivered = self.wanted(&plan.addresses, &own)?;
-        writes += self.deliver(&self.delivered)?;
-        self.shut.retain(|door| plan.doors.contains_key(door));
-        for (door, entry) in &plan.doors {
+        for local in self.wanted(&new, &self.own)? {
+            self.shared.delivered(local.ip, true);
+            self.delivered.insert(local);
+            attempt(rtnl.add_local(local, ROUTES))?;
+        }
+        Ok(changed)
+    }
+
+    /// Closes those of the doors that should not be there. Returns how many.
+    fn close(&mut self, doors: &BTreeSet<Door>) -> usize {
+        let mut closed = 0;
+        for door in doors.iter().filter(|door| !self.plan.doors.contains_key(*door)) {
+            self.shut.remove(door);
+            if let Some(listening) = self.doors.remove(door) {
+                listening.end();
+                closed += 1;
+            }
+        }
+        closed
+    }
+
+    /// Opens those of the doors that should be there, or tells them whom they lead to. Returns how
+    /// many were not as they should be.
+    fn open_or_change(&mut self, doors: &BTreeSet<Door>) -> usize {
+        let mut changed = 0;
+        for door in doors {
+            let Some(entry) = self.plan.doors.get(door).cloned() else { continue };
             if let Some(listening) = self.doors.get(door) {
-                if **listening.entry.load() != **entry {
-                    listening.entry.store(entry.clone());
-                    writes += 1;
+                if **listening.entry.load() != *entry {
+                    listening.entry.store(entry);
+                    changed += 1;
                 }
                 continue;
             }
@@ -175,27 +244,16 @@ impl Userspace {
                 Ok(listening) => {
                     self.doors.insert(*door, listening);
                     self.shut.remove(door);
-                    writes += 1;
+                    changed += 1;
                 }
                 Err(error) => {
                     if self.shut.insert(*door) {
-                        let (service, address) = (&entry.port, door.1);
-                        if error.kind() == io::ErrorKind::PermissionDenied {
-                            tracing::warn!(%service, %address, %error, "no right to listen on a port below 1024: it takes CAP_NET_BIND_SERVICE, or sysctl net.ipv4.ip_unprivileged_port_start");
-                        } else {
-                            tracing::warn!(%service, %address, %error, "cannot listen; somebody else may");
-                        }
+                        tell_shut(door, &entry, &error);
                     }
                 }
             }
         }
-        let sctp = plan.entries.values().filter(|entry| entry.key.protocol == Protocol::Sctp);
-        let sctp = sctp.count();
-        if sctp > 0 && !self.applied {
-            tracing::warn!(frontends = sctp, "SCTP is not relayed in mode userspace");
-        }
-        (self.plan, self.own) = (plan, own);
-        Ok(writes)
+        changed
     }
 
     fn listen(&self, door: Door, entry: Arc<Entry>) -> io::Result<Listening> {
@@ -232,7 +290,21 @@ impl Userspace {
     }
 }
 
-fn is_forbidden(error: &portolan_linux::Failed) -> bool {
+/// How an address is delivered, if it is.
+fn delivered(all: &BTreeSet<Local>, ip: IpAddr) -> Option<Local> {
+    all.range(Local { ip, source: None }..).next().filter(|local| local.ip == ip).copied()
+}
+
+fn tell_shut((_, address): &Door, entry: &Entry, error: &io::Error) {
+    let service = &entry.port;
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        tracing::warn!(%service, %address, %error, "no right to listen on a port below 1024: it takes CAP_NET_BIND_SERVICE, or sysctl net.ipv4.ip_unprivileged_port_start");
+    } else {
+        tracing::warn!(%service, %address, %error, "cannot listen; somebody else may");
+    }
+}
+
+fn is_forbidden(error: &Failed) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
@@ -288,7 +360,15 @@ impl Datapath for Userspace {
 
     fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
         let start = Instant::now();
-        let writes = self.bring(desired)?;
+        let same_ground = |changes: &Changes| {
+            !changes.own_addresses && changes.cluster_ips.keys().all(|ip| !self.own.contains(ip))
+        };
+        let writes = match scope {
+            Scope::Changed(changes) if self.applied && same_ground(changes) => {
+                self.follow(desired, changes)?
+            }
+            _ => self.bring(desired)?,
+        };
         let known = std::mem::replace(&mut self.applied, true);
         let mended = match scope {
             Scope::Everything if known => writes,
@@ -309,14 +389,12 @@ impl Datapath for Userspace {
     fn observe(&mut self) -> Result<Observed, ApplyError> {
         let routes = self.routes()?;
         let mut observed = Observed::default();
+        let mut doors_of: BTreeMap<FrontendKey, Vec<&Door>> = BTreeMap::new();
+        for (door, entry) in &self.plan.doors {
+            doors_of.entry(entry.key).or_default().push(door);
+        }
         for (key, entry) in &self.plan.entries {
-            let doors: Vec<&Door> = self
-                .plan
-                .doors
-                .iter()
-                .filter(|(_, it)| it.key == entry.key)
-                .map(|(door, _)| door)
-                .collect();
+            let doors = doors_of.remove(key).unwrap_or_default();
             let shut = doors.iter().find(|door| !self.doors.contains_key(**door));
             let action = |way: &Way| match (way, shut) {
                 (Way::Balance { .. }, Some((_, at))) => {

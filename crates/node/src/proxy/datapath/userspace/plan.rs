@@ -5,10 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use portolan_model::frontend::{Action, Family, Frontend, FrontendAddress, FrontendKey, PortName};
+use portolan_model::frontend::{
+    Action, Family, Frontend, FrontendAddress, FrontendKey, PoolKey, PortName,
+};
 use portolan_model::node_view::Source;
 use portolan_model::object::Protocol;
-use portolan_model::{Desired, NodeView};
+use portolan_model::{Changes, Desired, NodeView};
 
 /// What becomes of a client's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,39 +53,141 @@ impl Entry {
 pub(super) type Door = (Protocol, SocketAddr);
 
 /// What this node's relays are to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Every frontend, whether or not anybody can reach it.
     pub(super) entries: BTreeMap<FrontendKey, Arc<Entry>>,
     pub(super) doors: BTreeMap<Door, Arc<Entry>>,
     /// Addresses that have to be delivered here, and are not the node's own.
     pub(super) addresses: BTreeSet<IpAddr>,
+    /// How many frontends each address has.
+    frontends_at: BTreeMap<IpAddr, usize>,
 }
 
-/// Plans for a node with these addresses of its own.
-pub(super) fn plan(desired: &Desired, own: &BTreeSet<IpAddr>) -> Plan {
-    let served = |ip: &IpAddr| desired.view.families.contains(&Family::of(ip));
-    let mut plan = Plan::default();
-    plan.addresses.extend(desired.cluster_ips().filter(|ip| served(ip)).copied());
-    for (key, frontend) in desired.frontends() {
-        let entry = Arc::new(entry(desired, key, frontend));
-        if entry.serves() && key.protocol != Protocol::Sctp {
-            for ip in listening(desired, key, own) {
-                let door = (key.protocol, SocketAddr::new(ip, key.port));
-                // An address of its own goes before a node port.
-                let exact = matches!(key.address, FrontendAddress::Ip(_));
-                if exact || !plan.doors.contains_key(&door) {
-                    plan.doors.insert(door, entry.clone());
+/// What may have become different.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) doors: BTreeSet<Door>,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Service ports that had frontends and have none.
+    pub(super) gone: BTreeSet<Arc<PortName>>,
+}
+
+impl Plan {
+    /// Plans from nothing for a node with these addresses of its own.
+    pub(super) fn new(desired: &Desired, own: &BTreeSet<IpAddr>) -> Self {
+        let mut plan = Self::default();
+        let keys = desired.frontends().map(|(key, _)| *key).collect();
+        plan.take_over(desired, own, &keys, desired.cluster_ips().copied());
+        plan
+    }
+
+    /// Follows a change; the node's own addresses are the same as before.
+    pub(super) fn follow(
+        &mut self,
+        desired: &Desired,
+        own: &BTreeSet<IpAddr>,
+        changes: &Changes,
+    ) -> Touched {
+        let mut keys: BTreeSet<FrontendKey> = changes.frontends.keys().copied().collect();
+        for PoolKey { port, .. } in changes.pools.keys() {
+            let asked = desired.frontends_of(&port.service).iter();
+            let of_port = |key: &&FrontendKey| {
+                desired.frontend(key).is_some_and(|frontend| frontend.port == *port)
+            };
+            keys.extend(asked.filter(of_port));
+        }
+        self.take_over(desired, own, &keys, changes.cluster_ips.keys().copied())
+    }
+
+    /// Plans these frontends and ClusterIPs anew, whether they are still there or not.
+    fn take_over(
+        &mut self,
+        desired: &Desired,
+        own: &BTreeSet<IpAddr>,
+        keys: &BTreeSet<FrontendKey>,
+        cluster_ips: impl Iterator<Item = IpAddr>,
+    ) -> Touched {
+        let mut touched = Touched::default();
+        touched.addresses.extend(cluster_ips);
+        for key in keys {
+            if let Some(old) = self.take_entry(desired, key) {
+                touched.gone.insert(old.port.clone());
+            }
+            let at = |ip: &IpAddr| (key.protocol, SocketAddr::new(*ip, key.port));
+            match &key.address {
+                FrontendAddress::Ip(ip) => {
+                    touched.addresses.insert(*ip);
+                    touched.doors.insert(at(ip));
                 }
+                FrontendAddress::Node(_) => touched.doors.extend(own.iter().map(at)),
             }
         }
-        if let FrontendAddress::Ip(ip) = key.address {
-            plan.addresses.insert(ip);
+        touched.gone.retain(|port| {
+            let mut keys = desired.frontends_of(&port.service).iter();
+            !keys.any(|key| self.entries.get(key).is_some_and(|entry| entry.port == *port))
+        });
+        for door in &touched.doors {
+            match self.entry_behind(desired, own, door) {
+                Some(entry) => self.doors.insert(*door, entry),
+                None => self.doors.remove(door),
+            };
         }
-        plan.entries.insert(*key, entry);
+        for ip in &touched.addresses {
+            let served = desired.view.families.contains(&Family::of(ip));
+            let asked = self.frontends_at.contains_key(ip) || served && desired.is_cluster_ip(ip);
+            if asked && !own.contains(ip) {
+                self.addresses.insert(*ip);
+            } else {
+                self.addresses.remove(ip);
+            }
+        }
+        touched
     }
-    plan.addresses.retain(|ip| !own.contains(ip));
-    plan
+
+    /// Makes one frontend's entry what it should be; returns what it was.
+    fn take_entry(&mut self, desired: &Desired, key: &FrontendKey) -> Option<Arc<Entry>> {
+        let new = desired.frontend(key).map(|frontend| Arc::new(entry(desired, key, frontend)));
+        let is_there = new.is_some();
+        let old = match new {
+            Some(new) => self.entries.insert(*key, new),
+            None => self.entries.remove(key),
+        };
+        if let FrontendAddress::Ip(ip) = key.address
+            && is_there != old.is_some()
+        {
+            let count = self.frontends_at.entry(ip).or_default();
+            *count = if is_there { *count + 1 } else { count.saturating_sub(1) };
+            if *count == 0 {
+                self.frontends_at.remove(&ip);
+            }
+        }
+        old
+    }
+
+    /// Who is served at a door. An address of its own goes before a node port.
+    fn entry_behind(
+        &self,
+        desired: &Desired,
+        own: &BTreeSet<IpAddr>,
+        (protocol, at): &Door,
+    ) -> Option<Arc<Entry>> {
+        let (ip, protocol, port) = (at.ip(), *protocol, at.port());
+        if protocol == Protocol::Sctp {
+            return None;
+        }
+        let serving = |address| {
+            let entry = self.entries.get(&FrontendKey { address, protocol, port })?;
+            entry.serves().then_some(entry)
+        };
+        let family = Family::of(&ip);
+        let exact = serving(FrontendAddress::Ip(ip));
+        let node = || {
+            let entry = serving(FrontendAddress::Node(family))?;
+            (own.contains(&ip) && answers_node_ports(desired, family, &ip)).then_some(entry)
+        };
+        exact.or_else(node).cloned()
+    }
 }
 
 fn entry(desired: &Desired, key: &FrontendKey, frontend: &Frontend) -> Entry {
@@ -112,23 +216,17 @@ fn entry(desired: &Desired, key: &FrontendKey, frontend: &Frontend) -> Entry {
     }
 }
 
-/// The addresses on which a frontend listens.
-fn listening(desired: &Desired, key: &FrontendKey, own: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
-    let family = match key.address {
-        FrontendAddress::Ip(ip) => return vec![ip],
-        FrontendAddress::Node(family) => family,
-    };
-    let nets = desired.node_port_networks(family);
-    let answers = |ip: &&IpAddr| match ip {
+/// Whether node ports of that family answer on an address of the node's own.
+fn answers_node_ports(desired: &Desired, family: Family, ip: &IpAddr) -> bool {
+    match ip {
         ip if Family::of(ip) != family || desired.is_cluster_ip(ip) => false,
         // Of a whole network of loopback addresses, the one that programs dial.
         IpAddr::V4(ip) if ip.is_loopback() => desired.view.loopback_node_ports,
         ip if ip.is_loopback() => false,
         // They are only complete together with a link.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => false,
-        ip => nets.iter().any(|net| net.contains(*ip)),
-    };
-    own.iter().filter(answers).copied().collect()
+        ip => desired.node_port_networks(family).iter().any(|net| net.contains(ip)),
+    }
 }
 
 /// Who a client is; `own` are the addresses that are delivered to this node.
@@ -161,7 +259,7 @@ mod tests {
                 ..NodeView::default()
             };
             let desired = desired(&snapshot, &view);
-            let plan = plan(&desired, &own);
+            let plan = Plan::new(&desired, &own);
             assert_eq!(plan.entries.len(), desired.frontends().len());
             for (key, entry) in &plan.entries {
                 let expected: BTreeSet<IpAddr> = match key.address {
@@ -179,6 +277,44 @@ mod tests {
             }
             assert!(desired.cluster_ips().all(|ip| plan.addresses.contains(ip)));
             assert!(plan.addresses.is_disjoint(&own));
+        }
+    }
+
+    /// However a cluster came to be what it is, the plan is the same; and whatever is different was
+    /// said to be.
+    #[test]
+    fn a_followed_plan_is_the_one_made_from_nothing() {
+        // One of them is an address that Services ask for.
+        let own = ips(&["172.30.0.2", "127.0.0.1", "192.0.2.10", "2001:db8:0:30::2"]);
+        for seed in 0..20 {
+            let mut dice = Dice::new(seed);
+            let mut snapshot = Snapshot::default();
+            let view = NodeView {
+                name: "node-0".into(),
+                families: Family::BOTH.to_vec(),
+                ..NodeView::default()
+            };
+            let mut desired = Desired::new(view);
+            let mut plan = Plan::new(&desired, &own);
+            for step in 0..150 {
+                snapshot.apply(Universe::default().event(&mut dice));
+                let dirty = snapshot.take_dirty();
+                let changes = desired.update(&snapshot, &dirty);
+                let before = plan.clone();
+                let touched = plan.follow(&desired, &own, &changes);
+                assert_eq!(plan, Plan::new(&desired, &own), "seed {seed}, step {step}");
+                let other = |door: &&Door| before.doors.get(*door) != plan.doors.get(*door);
+                let mut doors = before.doors.keys().chain(plan.doors.keys()).filter(other);
+                assert!(doors.all(|door| touched.doors.contains(door)), "seed {seed}, step {step}");
+                let mut addresses = before.addresses.symmetric_difference(&plan.addresses);
+                assert!(addresses.all(|ip| touched.addresses.contains(ip)), "seed {seed}");
+                let ports = |plan: &Plan| -> BTreeSet<Arc<PortName>> {
+                    plan.entries.values().map(|entry| entry.port.clone()).collect()
+                };
+                let gone: BTreeSet<_> =
+                    ports(&before).difference(&ports(&plan)).cloned().collect();
+                assert_eq!(touched.gone, gone, "seed {seed}, step {step}");
+            }
         }
     }
 

@@ -52,16 +52,8 @@ fn service(number: u8, kind: ServiceType, node_port: Option<u16>) -> Service {
 
 fn slice(number: u8, endpoints: &[(&str, bool)]) -> EndpointSlice {
     let endpoint = |(address, local): &(&str, bool)| Endpoint {
-        address: address.parse().unwrap(),
-        ready: true,
-        serving: true,
-        terminating: false,
-        hostname: None,
         node_name: Some(if *local { "node-0" } else { "node-1" }.into()),
-        zone: None,
-        hints_for_zones: vec![],
-        hints_for_nodes: vec![],
-        pod: None,
+        ..Endpoint::new(address.parse().unwrap())
     };
     EndpointSlice {
         name: ObjectName::new(format!("ns{number}"), format!("svc{number}-1")),
