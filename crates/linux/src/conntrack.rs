@@ -80,36 +80,56 @@ pub struct Flow {
     pub stage: Stage,
 }
 
-/// Hands every connection of that IP protocol, in that family, to `each`.
+/// Which connections are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of IPv6 (`true`) or IPv4 alone.
+    pub ipv6: Option<bool>,
+    /// Of one IP protocol alone.
+    pub protocol: Option<u8>,
+}
+
+/// Hands every such connection to `each`. Whatever the filter, the kernel walks its whole table,
+/// which all network namespaces share.
 ///
 /// Linux before 5.8 does not know the filter; there every connection is read and the others are
 /// skipped here.
 pub fn flows(
     socket: &mut Socket,
-    ipv6: bool,
-    protocol: u8,
+    filter: Filter,
     mut each: impl FnMut(Flow),
 ) -> Result<(), NetlinkError> {
     let mut encoder = Encoder::default();
-    let family = if ipv6 { libc::AF_INET6 } else { libc::AF_INET } as u8;
+    let family = match filter.ipv6 {
+        None => libc::AF_UNSPEC,
+        Some(false) => libc::AF_INET,
+        Some(true) => libc::AF_INET6,
+    };
     let sequence = socket.next_sequence();
     let kind = SUBSYSTEM << 8 | GET;
-    let mark = encoder.begin(kind, flags::REQUEST | flags::DUMP, sequence, family, 0);
-    let filter = encoder.begin_nest(attribute::FILTER);
-    encoder.attribute(attribute::FILTER_ORIGINAL, &FILTER_PROTOCOL.to_ne_bytes());
-    encoder.attribute(attribute::FILTER_REPLY, &0_u32.to_ne_bytes());
-    encoder.end_nest(filter);
-    let tuple = encoder.begin_nest(attribute::ORIGINAL);
-    let proto = encoder.begin_nest(attribute::TUPLE_PROTO);
-    encoder.attribute(attribute::NUMBER, &[protocol]);
-    encoder.end_nest(proto);
-    encoder.end_nest(tuple);
+    let mark = encoder.begin(kind, flags::REQUEST | flags::DUMP, sequence, family as u8, 0);
+    // The kernel tells protocols apart within one family only.
+    if let (Some(protocol), true) = (filter.protocol, filter.ipv6.is_some()) {
+        let filter = encoder.begin_nest(attribute::FILTER);
+        encoder.attribute(attribute::FILTER_ORIGINAL, &FILTER_PROTOCOL.to_ne_bytes());
+        encoder.attribute(attribute::FILTER_REPLY, &0_u32.to_ne_bytes());
+        encoder.end_nest(filter);
+        let tuple = encoder.begin_nest(attribute::ORIGINAL);
+        let proto = encoder.begin_nest(attribute::TUPLE_PROTO);
+        encoder.attribute(attribute::NUMBER, &[protocol]);
+        encoder.end_nest(proto);
+        encoder.end_nest(tuple);
+    }
     encoder.end(mark);
+    let wanted = |flow: &Flow| {
+        filter.protocol.is_none_or(|protocol| protocol == flow.protocol)
+            && filter.ipv6.is_none_or(|ipv6| ipv6 == flow.original.source.is_ipv6())
+    };
     socket.dump(
         encoder.as_bytes(),
         &mut (),
         |(), message| {
-            if let Some(flow) = read(message).filter(|flow| flow.protocol == protocol) {
+            if let Some(flow) = read(message).filter(wanted) {
                 each(flow);
             }
         },

@@ -372,6 +372,12 @@ pub fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Attempt<T> {
     })
 }
 
+/// Lowers the priority of the calling thread for good: it runs when others leave it time.
+pub fn give_way() {
+    // Nobody is refused this; if somebody were, all would work as before.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
+}
+
 /// The path of the program that this process runs, also after the file was replaced.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use portolan_model::names::{NameOptions, Names, PodMode};
 use portolan_model::object::{
-    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service,
-    ServicePort,
+    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service, ServicePort,
 };
 
 /// Kibibytes that are resident now.

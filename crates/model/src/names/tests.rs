@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::object::{
-    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service,
-    ServicePort, ServiceType,
+    AddressType, Endpoint, EndpointPort, EndpointSlice, ObjectName, Protocol, Service, ServicePort,
+    ServiceType,
 };
 
 fn ip(text: &str) -> IpAddr {

@@ -138,8 +138,7 @@ fn endpoints(
                 (false, true) => "not ready, and published all the same",
                 (false, false) => "not ready, and so left out",
             };
-            let pod =
-                endpoint.pod().map_or(String::new(), |pod| format!(", pod {pod}"));
+            let pod = endpoint.pod().map_or(String::new(), |pod| format!(", pod {pod}"));
             lines.push(format!(
                 "slice {}: {} called {label}{pod}: {outcome}",
                 slice.name.name, endpoint.address

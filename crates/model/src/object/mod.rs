@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use endpoint_slice::{AddressType, Endpoint, EndpointNames, EndpointPort, EndpointSlice, Hints};
+pub use endpoint_slice::{
+    AddressType, Endpoint, EndpointNames, EndpointPort, EndpointSlice, Hints,
+};
 pub use node::Node;
 pub use service::{
     IpMode, LoadBalancerIngress, Service, ServicePort, ServiceType, TrafficDistribution,

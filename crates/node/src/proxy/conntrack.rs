@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use portolan_linux::conntrack::{self, Flow, Stage, Tuple};
+use portolan_linux::conntrack::{self, Filter, Flow, Stage, Tuple};
 use portolan_linux::netlink::{NetlinkError, Socket};
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::desired::candidates;
@@ -23,8 +23,13 @@ use portolan_model::{Changes, Desired, Snapshot};
 
 use super::datapath::ipvs::without_services;
 
-/// The kernel's list of TCP connections can be long: it is read at most this often.
+/// While the kernel walks its table of connections, a processor does nothing else. For TCP that is
+/// done at most this often, and
 const PAUSE: Duration = Duration::from_secs(1);
+/// takes at most this part of the time,
+const SHARE: u32 = 200;
+/// but nobody waits longer: a client repeats its first packet after 1, 3 and 7 seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// So many connections are judged at a time.
 const BATCH: usize = 4096;
 
@@ -38,6 +43,8 @@ pub(super) struct Sweeper {
     /// Endpoints that terminated and are gone.
     ended: BTreeSet<(IpAddr, u16, Protocol)>,
     last: Option<Instant>,
+    /// How long the last one took.
+    took: Duration,
     failed: bool,
 }
 
@@ -57,7 +64,9 @@ impl Sweeper {
             let protocol = key.port.protocol;
             let before = change.before.as_ref().map_or(&[][..], |pool| &pool.backends);
             let after = change.after.as_ref().map_or(&[][..], |pool| &pool.backends);
-            if protocol == Protocol::Udp || before.iter().any(|backend| !after.contains(backend)) {
+            if protocol == Protocol::Udp
+                || before.iter().any(|backend| after.binary_search(backend).is_err())
+            {
                 self.due.insert(protocol);
             }
         }
@@ -82,7 +91,8 @@ impl Sweeper {
             return None;
         }
         let at_once = self.due.contains(&Protocol::Udp) && !self.failed;
-        Some(self.last.filter(|_| !at_once).map_or_else(Instant::now, |last| last + PAUSE))
+        let pause = (self.took * SHARE).clamp(PAUSE, LONGEST_PAUSE);
+        Some(self.last.filter(|_| !at_once).map_or_else(Instant::now, |last| last + pause))
     }
 
     /// Whether connections of UDP may lead nowhere.
@@ -139,6 +149,11 @@ impl Sweeper {
         })
     }
 
+    /// A sweep is done.
+    pub(super) fn ended(&mut self, took: Duration) {
+        self.took = took;
+    }
+
     /// A sweep failed: it is tried again later. Not where nobody may look at connections: nobody
     /// has made any there. Returns whether it is tried again.
     pub(super) fn failed(&mut self, sweep: Option<Sweep>, error: &NetlinkError) -> bool {
@@ -156,33 +171,42 @@ impl Sweeper {
     }
 }
 
-/// The lists of connections that a sweep looks through.
+/// The connections that a sweep looks through.
 #[derive(Clone, Debug)]
-pub(super) struct Lists(Vec<(Family, Protocol)>);
+pub(super) struct Listing {
+    families: Vec<Family>,
+    protocols: BTreeSet<Protocol>,
+}
 
-impl Lists {
-    /// Reads each list once and hands over, in batches, what may be stale. The kernel takes its
-    /// time for this when there are many connections.
+impl Listing {
+    /// Reads them once and hands over, in batches, what may be stale. The kernel takes its time
+    /// for this, some ten milliseconds even when there is nothing to tell.
     pub(super) fn read(&self, mut each: impl FnMut(Vec<Flow>)) -> Result<(), NetlinkError> {
-        let mut socket = Socket::netfilter()?;
+        let protocol = match &self.protocols.iter().collect::<Vec<_>>()[..] {
+            [one] => Some(one.number()),
+            _ => None,
+        };
+        let ipv6 = match self.families[..] {
+            [one] => Some(one == Family::Ipv6),
+            _ => None,
+        };
         let mut batch = Vec::new();
-        for (family, protocol) in &self.0 {
-            conntrack::flows(&mut socket, *family == Family::Ipv6, protocol.number(), |flow| {
-                let may_be_stale = match flow.stage {
-                    Stage::Closing => false,
-                    // Without translation it is none of ours, or the way of somebody who listens
-                    // there.
-                    Stage::Opening | Stage::Open => flow.destination_nat,
-                    Stage::Stateless => true,
-                };
-                if may_be_stale {
-                    batch.push(flow);
-                }
-                if batch.len() >= BATCH {
-                    each(std::mem::take(&mut batch));
-                }
-            })?;
-        }
+        conntrack::flows(&mut Socket::netfilter()?, Filter { ipv6, protocol }, |flow| {
+            let may_be_stale = match flow.stage {
+                Stage::Closing => false,
+                // Without translation it is none of ours, or the way of somebody who listens
+                // there.
+                Stage::Opening | Stage::Open => flow.destination_nat,
+                Stage::Stateless => true,
+            };
+            let due = self.protocols.iter().any(|protocol| protocol.number() == flow.protocol);
+            if may_be_stale && due {
+                batch.push(flow);
+            }
+            if batch.len() >= BATCH {
+                each(std::mem::take(&mut batch));
+            }
+        })?;
         each(batch);
         Ok(())
     }
@@ -204,12 +228,8 @@ pub(super) struct Sweep {
 
 impl Sweep {
     /// What is to be read for it.
-    pub(super) fn lists(&self, families: &[Family]) -> Lists {
-        let of = |protocol: &Protocol| {
-            let protocol = *protocol;
-            families.iter().map(move |family| (*family, protocol))
-        };
-        Lists(self.due.iter().flat_map(of).collect())
+    pub(super) fn listing(&self, families: &[Family]) -> Listing {
+        Listing { families: families.to_vec(), protocols: self.due.clone() }
     }
 
     /// Deletes those of the connections that are stale. Returns how many.
@@ -285,7 +305,10 @@ impl Look<'_> {
             let Action::Balance(scope) = action else { return false };
             let pool = self.desired.pool_of(key, &frontend.port, scope);
             pool.is_some_and(|pool| {
-                pool.backends.iter().any(|backend| (backend.address, backend.port) == (ip, port))
+                let place = pool
+                    .backends
+                    .binary_search_by_key(&(ip, port), |backend| (backend.address, backend.port));
+                place.is_ok()
             })
         });
         if in_pool {
@@ -296,5 +319,25 @@ impl Look<'_> {
         let mut leaving =
             all.iter().filter(|item| item.endpoint.serving && item.endpoint.terminating);
         leaving.any(|item| (item.backend.address, item.backend.port) == (ip, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_is_done_rarely_but_udp_never_waits() {
+        let mut sweeper = Sweeper::default();
+        sweeper.due.insert(Protocol::Tcp);
+        assert!(sweeper.due().is_some_and(|at| at <= Instant::now()), "nothing was swept yet");
+        let last = Instant::now();
+        sweeper.last = Some(last);
+        for (took, pause) in [(1, 1000), (15, 3000), (800, 5000)] {
+            sweeper.ended(Duration::from_millis(took));
+            assert_eq!(sweeper.due(), Some(last + Duration::from_millis(pause)));
+        }
+        sweeper.due.insert(Protocol::Udp);
+        assert!(sweeper.due().is_some_and(|at| at <= Instant::now()));
     }
 }

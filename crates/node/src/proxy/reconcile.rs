@@ -12,17 +12,18 @@ use kube::Client;
 use portolan_linux::conntrack::Flow;
 use portolan_linux::memory;
 use portolan_linux::netlink::NetlinkError;
+use portolan_linux::process;
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::frontend::{Action, Family};
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
-use super::conntrack::{Sweep, Sweeper};
+use super::conntrack::{Listing, Sweep, Sweeper};
 use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Redialled, Scope};
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
@@ -172,14 +173,15 @@ pub async fn run(
             }
             Some(swept) = next_of(&mut sweeping) => {
                 let Some(current) = sweeping.take() else { continue };
-                match swept? {
+                match swept {
                     Swept::Read(batch) => {
                         let go_on = move || go_on_sweeping(work, current, &batch);
                         (work, sweeping) = spawn_blocking(go_on).await?;
                     }
                     Swept::End(Ok(())) => {
-                        let took = current.begun.elapsed().as_secs_f64();
-                        metrics.conntrack_reconcile.observe(took);
+                        let took = current.begun.elapsed();
+                        work.sweeper.ended(took);
+                        metrics.conntrack_reconcile.observe(took.as_secs_f64());
                     }
                     Swept::End(Err(error)) => {
                         not_swept(&mut work.sweeper, Some(current.sweep), &error);
@@ -376,8 +378,7 @@ fn redial_sockets(work: &mut Work) {
 struct Sweeping {
     sweep: Sweep,
     begun: Instant,
-    batches: mpsc::Receiver<Vec<Flow>>,
-    reading: JoinHandle<Result<(), NetlinkError>>,
+    news: mpsc::Receiver<Swept>,
 }
 
 /// What comes next of a sweep.
@@ -386,45 +387,42 @@ enum Swept {
     End(Result<(), NetlinkError>),
 }
 
-impl Sweeping {
-    fn new(sweep: Sweep, families: &[Family]) -> Self {
-        let lists = sweep.lists(families);
-        let (sender, batches) = mpsc::channel(1);
-        let reading = spawn_blocking(move || {
-            lists.read(|batch| {
-                // Who stops listening needs no more.
-                let _ = sender.blocking_send(batch);
-            })
-        });
-        Self { sweep, begun: Instant::now(), batches, reading }
-    }
-
-    async fn next(&mut self) -> Result<Swept, JoinError> {
-        match self.batches.recv().await {
-            Some(batch) => Ok(Swept::Read(batch)),
-            None => Ok(Swept::End((&mut self.reading).await?)),
-        }
-    }
-}
-
 /// What comes next of a sweep, if there is one.
-async fn next_of(sweeping: &mut Option<Sweeping>) -> Option<Result<Swept, JoinError>> {
-    Some(sweeping.as_mut()?.next().await)
+async fn next_of(sweeping: &mut Option<Sweeping>) -> Option<Swept> {
+    let news = sweeping.as_mut()?.news.recv().await;
+    Some(news.unwrap_or(Swept::End(Err(NetlinkError::Unsteady))))
 }
 
 /// Begins what is due; what cannot be begun is tried again later.
 fn begin_sweep(mut work: Work) -> (Work, Option<Sweeping>) {
     redial_sockets(&mut work);
-    match work.sweeper.begin(&work.desired) {
-        Ok(sweep) => {
-            let sweeping = Sweeping::new(sweep, &work.desired.view.families);
-            (work, Some(sweeping))
-        }
+    let sweep = match work.sweeper.begin(&work.desired) {
+        Ok(sweep) => sweep,
         Err(error) => {
             not_swept(&mut work.sweeper, None, &error);
+            return (work, None);
+        }
+    };
+    match read_connections(sweep.listing(&work.desired.view.families)) {
+        Ok(news) => (work, Some(Sweeping { sweep, begun: Instant::now(), news })),
+        Err(source) => {
+            let error = NetlinkError::Io { what: "start a thread that reads", source };
+            not_swept(&mut work.sweeper, Some(sweep), &error);
             (work, None)
         }
     }
+}
+
+/// Reads on a thread of its own: its lower priority would stay with one that others use.
+fn read_connections(listing: Listing) -> io::Result<mpsc::Receiver<Swept>> {
+    let (sender, news) = mpsc::channel(1);
+    std::thread::Builder::new().name("connections".to_owned()).spawn(move || {
+        process::give_way();
+        // Whoever stops listening needs no more.
+        let result = listing.read(|batch| drop(sender.blocking_send(Swept::Read(batch))));
+        let _ = sender.blocking_send(Swept::End(result));
+    })?;
+    Ok(news)
 }
 
 /// Judges a batch; ends the sweep when that fails.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use portolan_linux::conntrack::{self, Flow, Stage};
+use portolan_linux::conntrack::{self, Filter, Flow, Stage};
 use portolan_linux::netlink::Socket;
 use portolan_model::Event;
 use portolan_model::object::{EndpointSlice, Protocol};
@@ -30,7 +30,8 @@ fn translated(lab: &Lab, protocol: Protocol) -> Vec<Flow> {
     let mut flows = Vec::new();
     lab.node.run(|| {
         let mut socket = Socket::netfilter().unwrap();
-        conntrack::flows(&mut socket, false, protocol.number(), |flow| {
+        let filter = Filter { ipv6: Some(false), protocol: Some(protocol.number()) };
+        conntrack::flows(&mut socket, filter, |flow| {
             if flow.destination_nat {
                 flows.push(flow);
             }

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use portolan_linux::conntrack;
+use portolan_linux::conntrack::{self, Filter};
 use portolan_linux::ipvs::{self as kernel, ServerKey, Step, VirtualServer};
 use portolan_linux::rtnl::Rtnl;
 use portolan_linux::sysctl;
@@ -262,7 +262,8 @@ fn a_deleted_service_lets_its_connections_finish(lab: &Lab) {
     lab.node.run(|| {
         let mut socket = portolan_linux::netlink::Socket::netfilter().unwrap();
         let mut flows = vec![];
-        conntrack::flows(&mut socket, false, 6, |flow| flows.push(flow)).unwrap();
+        let filter = Filter { ipv6: Some(false), protocol: Some(6) };
+        conntrack::flows(&mut socket, filter, |flow| flows.push(flow)).unwrap();
         let dialled = |flow: &conntrack::Flow| flow.original.destination == ip("10.96.0.9");
         let flow = flows.iter().find(|flow| dialled(flow)).unwrap();
         assert!(conntrack::delete(&mut socket, flow).unwrap());

@@ -68,7 +68,7 @@ fn sweep(
 ) -> Result<usize, NetlinkError> {
     let mut sweep = sweeper.begin(desired)?;
     let mut flows = Vec::new();
-    sweep.lists(&desired.view.families).read(|batch| flows.extend(batch))?;
+    sweep.listing(&desired.view.families).read(|batch| flows.extend(batch))?;
     sweep.judge(snapshot, desired, &flows)
 }
 

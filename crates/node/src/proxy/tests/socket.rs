@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use portolan_linux::bpf::{Link, Map};
+use portolan_linux::conntrack::{self, Filter};
 use portolan_model::Event;
 use portolan_model::object::{Node, ObjectName, Protocol, ServiceType};
 
@@ -52,14 +53,10 @@ pub(super) fn translated(lab: &Lab) -> usize {
     lab.node.run(|| {
         let mut socket = portolan_linux::netlink::Socket::netfilter().unwrap();
         let mut count = 0;
-        for protocol in [6, 17] {
-            for ipv6 in [false, true] {
-                portolan_linux::conntrack::flows(&mut socket, ipv6, protocol, |flow| {
-                    count += usize::from(flow.destination_nat);
-                })
-                .unwrap();
-            }
-        }
+        conntrack::flows(&mut socket, Filter::default(), |flow| {
+            count += usize::from(flow.destination_nat);
+        })
+        .unwrap();
         count
     })
 }

@@ -132,7 +132,7 @@ pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
 /// no Service, so they pass all that they meet meanwhile.
 pub(super) fn probe(root: &Path, cookie: u64, cgroup: &Path) -> Result<(), EbpfError> {
     let directory = root.join(format!("probe_{}", std::process::id()));
-    let pins = Pins::of(&directory, cookie, true);
+    let pins = Pins::on_trial(&directory, cookie);
     let small = Sizes { frontends: 1, pools: 1, slots: 1, backends: 1 };
     let tried = pins.make(small, cookie).and_then(|made| pins.attach(&made, cgroup));
     let removed = std::fs::remove_dir_all(&directory);

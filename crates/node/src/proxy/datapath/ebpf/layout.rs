@@ -15,9 +15,11 @@ pub(super) fn object() -> &'static [u8] {
     &ALIGNED.0
 }
 
-/// Constants of the object: the node's network namespace, and whether its cgroup is others' too.
+/// Constants of the object: the node's network namespace, whether its cgroup is others' too, and of
+/// how many local backends the dialler's own is looked for.
 pub(super) const NODE_NETNS: &str = "node_netns";
 pub(super) const SHARED_CGROUP: &str = "shared_cgroup";
+pub(super) const LOCALS: &str = "locals";
 
 /// `struct address`: a frontend's key, and both halves of `struct peer`.
 pub(super) type Key = [u8; 20];

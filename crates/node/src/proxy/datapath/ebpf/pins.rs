@@ -16,7 +16,7 @@ use portolan_linux::bpf::{self, Hook, Link, Map, Object, Program};
 use sha2::{Digest, Sha256};
 
 use super::EbpfError;
-use super::layout::{KEPT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, object};
+use super::layout::{KEPT, LOCALS, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, object};
 use super::plane::Sizes;
 
 /// The programs, and where they run.
@@ -52,6 +52,8 @@ pub(super) struct Pins {
     node: PathBuf,
     /// Whether the cgroup is not the node's alone.
     shared: bool,
+    /// Whether the programs are only to show that the kernel takes them.
+    trial: bool,
 }
 
 /// Maps and programs that belong together.
@@ -73,7 +75,13 @@ fn program_path(generation: &Path, name: &str) -> PathBuf {
 
 impl Pins {
     pub(super) fn of(root: &Path, cookie: u64, shared: bool) -> Self {
-        Self { node: root.join("portolan").join(format!("netns_{cookie}")), shared }
+        let node = root.join("portolan").join(format!("netns_{cookie}"));
+        Self { node, shared, trial: false }
+    }
+
+    /// For programs that are soon removed again, and are quickly checked by the kernel.
+    pub(super) fn on_trial(root: &Path, cookie: u64) -> Self {
+        Self { trial: true, ..Self::of(root, cookie, true) }
     }
 
     /// Which programs these are: the object, and what of its constants may change.
@@ -154,6 +162,10 @@ impl Pins {
                 }
             }
         }
+        let mut constants = vec![(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())];
+        if self.trial {
+            constants.push((LOCALS, 1));
+        }
         let loaded = bpf::load(&Object {
             bytes: object(),
             sizes: &[
@@ -162,7 +174,7 @@ impl Pins {
                 ("slots", sizes.slots),
                 ("backends", sizes.backends),
             ],
-            constants: &[(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())],
+            constants: &constants,
             pins: path,
             optional: &OPTIONAL,
         })?;

@@ -311,8 +311,7 @@ mod tests {
                 let ports = |plan: &Plan| -> BTreeSet<Arc<PortName>> {
                     plan.entries.values().map(|entry| entry.port.clone()).collect()
                 };
-                let gone: BTreeSet<_> =
-                    ports(&before).difference(&ports(&plan)).cloned().collect();
+                let gone: BTreeSet<_> = ports(&before).difference(&ports(&plan)).cloned().collect();
                 assert_eq!(touched.gone, gone, "seed {seed}, step {step}");
             }
         }

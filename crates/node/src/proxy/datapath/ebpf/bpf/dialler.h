@@ -93,7 +93,7 @@ INLINE int is_own(struct bpf_sock_addr *ctx, __u32 pool, __u64 netns, __u8 proto
 	struct bpf_sock *sk = ctx->sk;
 	int sure = sk && sk->bound_dev_if == 0;
 	for (__u32 i = 0; i < LOCALS; i++) {
-		if (i >= count || own)
+		if (i >= count || i >= locals || own)
 			break;
 		__u32 at = (__u32)local + i;
 		__u32 *slot = map_get(&slots, &at);
