@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use crate::backend::Pool;
-use crate::frontend::{Family, Frontend, FrontendKey, PoolKey, PortName};
+use crate::frontend::{Action, Family, Frontend, FrontendKey, PoolKey, PortName};
 use crate::node_view::{NodePortAddresses, NodeView};
 use crate::object::ObjectName;
 use crate::snapshot::{Dirty, Snapshot};
@@ -36,6 +36,7 @@ pub struct Desired {
     pub view: Arc<NodeView>,
     zone: Option<Arc<str>>,
     frontends: HashMap<FrontendKey, Frontend>,
+    dropping: [usize; 2],
     /// Claims of Services to an address and port that another one holds.
     contested: HashMap<FrontendKey, BTreeMap<ObjectName, Frontend>>,
     pools: HashMap<PoolKey, Pool>,
@@ -202,13 +203,13 @@ impl Desired {
                 return;
             }
         }
-        let before = self.frontends.remove(key);
+        let before = self.take_frontend(key);
         let heir = self.contested.get_mut(key).and_then(pop_heir);
         if self.contested.get(key).is_some_and(BTreeMap::is_empty) {
             self.contested.remove(key);
         }
         if let Some((_, frontend)) = &heir {
-            self.frontends.insert(*key, frontend.clone());
+            self.put_frontend(*key, frontend.clone());
         }
         changes.frontend(key, before, heir.map(|(_, frontend)| frontend));
     }
@@ -256,7 +257,7 @@ impl Desired {
                 self.contested.entry(key).or_default().insert(name.clone(), frontend);
             }
             _ => {
-                let before = self.frontends.insert(key, frontend.clone());
+                let before = self.put_frontend(key, frontend.clone());
                 if let Some(loser) = before.as_ref().filter(|loser| loser.port.service != *name) {
                     let waiting = self.contested.entry(key).or_default();
                     waiting.insert(loser.port.service.clone(), loser.clone());
@@ -264,6 +265,29 @@ impl Desired {
                 changes.frontend(&key, before, Some(frontend));
             }
         }
+    }
+
+    fn put_frontend(&mut self, key: FrontendKey, frontend: Frontend) -> Option<Frontend> {
+        let before = self.take_frontend(&key);
+        if frontend.outside == Action::Drop {
+            self.dropping[usize::from(frontend.kind.is_external())] += 1;
+        }
+        self.frontends.insert(key, frontend);
+        before
+    }
+
+    fn take_frontend(&mut self, key: &FrontendKey) -> Option<Frontend> {
+        let frontend = self.frontends.remove(key)?;
+        if frontend.outside == Action::Drop {
+            self.dropping[usize::from(frontend.kind.is_external())] -= 1;
+        }
+        Some(frontend)
+    }
+
+    /// How many frontends, of those for the outside or of the others, drop who comes from there:
+    /// their endpoints are all on other nodes.
+    pub fn dropping(&self, external: bool) -> usize {
+        self.dropping[usize::from(external)]
     }
 
     /// What is dialled, in no particular order.

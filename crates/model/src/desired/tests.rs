@@ -39,6 +39,12 @@ proptest! {
             let changes = { let dirty = snapshot.take_dirty(); followed.update(&snapshot, &dirty) };
             let fresh = desired(&snapshot, &view());
             prop_assert_eq!(diff(&followed, &fresh), Changes::default());
+            for external in [false, true] {
+                let dropping = followed.frontends().filter(|(_, frontend)| {
+                    frontend.kind.is_external() == external && frontend.outside == Action::Drop
+                });
+                prop_assert_eq!(followed.dropping(external), dropping.count());
+            }
             let mut expected = diff(&before, &fresh);
             expected.services = changes.services;
             prop_assert_eq!(&changes.frontends, &expected.frontends);

@@ -14,7 +14,7 @@ use portolan_linux::memory;
 use portolan_linux::netlink::NetlinkError;
 use portolan_linux::process;
 use portolan_linux::rtnl::Rtnl;
-use portolan_model::frontend::{Action, Family};
+use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
 use tokio::sync::mpsc;
@@ -484,14 +484,7 @@ fn note(
     } else {
         tracing::debug!(writes = applied.writes, took = ?applied.took, "kernel is up to date");
     }
-    let drops = |external| {
-        let all =
-            desired.frontends().filter(|(_, frontend)| frontend.kind.is_external() == external);
-        all.filter(|(_, frontend)| frontend.outside == Action::Drop).count()
-    };
-    if full || desired.frontends().len() < 4096 {
-        metrics.no_local_endpoints(drops(false), drops(true));
-    }
+    metrics.no_local_endpoints(desired.dropping(false), desired.dropping(true));
 }
 
 fn serve(
