@@ -25,8 +25,8 @@ use crate::config::range::{Family, nth_address};
 use crate::server::{listen, service_names};
 use crate::supervise::keep_running;
 
-/// The cgroup of everything that runs in pods.
-const CGROUP: &str = "portolan-node";
+/// The cgroup of everything that runs in pods; a lab's is `portolan-NAME`, whatever its name.
+const CGROUP: &str = "portolan.up";
 
 /// Runs the cluster until it is told to stop.
 pub async fn run(args: Args) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 
 use super::datapath::Host;
+use super::tuning::Conntrack;
 
 /// How this node's proxy works; the fields are kube-proxy's flags where it has them.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct ProxyConfig {
     pub cluster_cidrs: Vec<IpNet>,
     /// The node's addresses on which node ports answer.
     pub nodeport_addresses: NodePortAddresses,
+    /// Whether node ports answer on 127.0.0.1 where the mode can do that.
+    pub localhost_node_ports: bool,
     /// Masquerade every connection to a ClusterIP.
     pub masquerade_all: bool,
     /// Masquerade pods' connections that leave the cluster; for networks where nobody else does.
@@ -33,6 +36,8 @@ pub struct ProxyConfig {
     pub drift_period: Duration,
     /// Which part of the machine is this node's.
     pub host: Host,
+    /// How the kernel tracks connections.
+    pub conntrack: Conntrack,
 }
 
 impl Default for ProxyConfig {
@@ -42,6 +47,7 @@ impl Default for ProxyConfig {
             mode: "auto".to_owned(),
             cluster_cidrs: vec![],
             nodeport_addresses: NodePortAddresses::All,
+            localhost_node_ports: true,
             masquerade_all: false,
             masquerade_egress: false,
             families: vec![],
@@ -49,6 +55,7 @@ impl Default for ProxyConfig {
             healthz_bind_address: Some(([0, 0, 0, 0], 10256).into()),
             drift_period: Duration::from_secs(5),
             host: Host::default(),
+            conntrack: Conntrack::default(),
         }
     }
 }
@@ -56,6 +63,9 @@ impl Default for ProxyConfig {
 impl ProxyConfig {
     /// As with kube-proxy, 127.0.0.1 is one of the node's addresses that may be left out.
     fn loopback_asked_for(&self) -> bool {
+        if !self.localhost_node_ports {
+            return false;
+        }
         let local = std::net::IpAddr::from([127, 0, 0, 1]);
         match &self.nodeport_addresses {
             NodePortAddresses::All => true,

@@ -16,11 +16,13 @@ mod reconcile;
 mod report;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 pub use config::ProxyConfig;
 pub use datapath::MODES;
 pub use explain::{ExplainError, Explanation, Query, explain};
 pub use reconcile::{Error, run};
+pub use tuning::Conntrack;
 
 use datapath::{Host, ModeError};
 

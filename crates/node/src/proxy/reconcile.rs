@@ -88,6 +88,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let (mode, host) = (config.mode.clone(), config.host.clone());
     let datapath = spawn_blocking(move || datapath::open(&mode, &host)).await??;
+    let conntrack = config.conntrack;
+    spawn_blocking(move || conntrack.apply()).await?;
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::default());
     let mut servers = serve(&config, datapath.mode(), &metrics, &health)?;

@@ -1,14 +1,21 @@
+mod conntrack;
+mod ignored;
 mod ipvs;
+mod time;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use portolan_linux::cgroup;
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client};
+use portolan_linux::{cgroup, process};
 use portolan_model::node_view::NodePortAddresses;
+use portolan_node::proxy::Conntrack;
 use portolan_node::proxy::datapath::Host;
 
-use crate::config::kube_proxy::{self, KubeProxyConfiguration};
+use crate::config::kube_proxy::{self, DetectLocalMode, KubeProxyConfiguration};
 use crate::config::kubeconfig;
 use crate::config::proxy_mode::ProxyMode;
 use crate::config::range::Ranges;
@@ -32,12 +39,19 @@ pub struct Args {
     /// Range of the pods' addresses, one per family: what comes from elsewhere is masqueraded.
     #[arg(long, value_name = "RANGE[,RANGE]")]
     cluster_cidr: Option<Ranges>,
+    /// How pods of this node are known: ClusterCIDR by --cluster-cidr, NodeCIDR by the podCIDRs of
+    /// the Node object. [default: ClusterCIDR]
+    #[arg(long, value_name = "MODE")]
+    detect_local_mode: Option<DetectLocalMode>,
     /// Where node ports answer: ranges, or `primary`. [default: every address of the node]
     #[arg(long, value_name = "RANGE,…", value_delimiter = ',')]
     nodeport_addresses: Vec<String>,
     /// Masquerade all traffic to Services' addresses.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     masquerade_all: Option<bool>,
+    /// Whether node ports answer on 127.0.0.1, where the mode can do that. [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    iptables_localhost_nodeports: Option<bool>,
     /// The bit of packets' marks that mode iptables uses, 0 to 31. [default: 14]
     #[arg(long, value_name = "BIT", value_parser = clap::value_parser!(u8).range(0..32))]
     iptables_masquerade_bit: Option<u8>,
@@ -50,13 +64,23 @@ pub struct Args {
     /// Where health is served. [default: 0.0.0.0:10256]
     #[arg(long, value_name = "IP:PORT")]
     healthz_bind_address: Option<String>,
+    /// The address of the API server, in place of the kubeconfig's.
+    #[arg(long, value_name = "URL")]
+    master: Option<String>,
+    /// How readily the kernel ends this process when memory runs out, -1000 to 1000. [default: -999]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    oom_score_adj: Option<i32>,
     /// Remove what the proxy, in whichever mode, put into the kernel, and exit.
     #[arg(long)]
     cleanup: bool,
     #[command(flatten)]
     host: HostArgs,
     #[command(flatten)]
+    conntrack: conntrack::ConntrackArgs,
+    #[command(flatten)]
     ipvs: ipvs::IpvsArgs,
+    #[command(flatten)]
+    _ignored: ignored::IgnoredArgs,
 }
 
 /// Which part of the machine is this node's, for mode ebpf.
@@ -95,16 +119,28 @@ impl HostArgs {
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     kubeconfig: Option<PathBuf>,
+    master: Option<String>,
     node_name: String,
     mode: ProxyMode,
     cluster_cidrs: Vec<ipnet::IpNet>,
+    detect_local_mode: DetectLocalMode,
     nodeport_addresses: NodePortAddresses,
+    localhost_node_ports: bool,
+    oom_score_adj: i32,
+    conntrack: Conntrack,
     masquerade_all: bool,
     masquerade_bit: Option<u8>,
     masquerade_egress: bool,
     metrics: SocketAddr,
     healthz: SocketAddr,
     ipvs: portolan_node::proxy::datapath::ipvs::Settings,
+}
+
+/// What kube-proxy asks for: to be among the last.
+const OOM_SCORE: i32 = -999;
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
 fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<Settings> {
@@ -127,6 +163,11 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
     if let Some(bit) = masquerade_bit.filter(|bit| *bit > 31) {
         bail!("iptables.masqueradeBit: {bit} is no bit of a mark; give 0 to 31");
     }
+    let detect_local_mode = match (args.detect_local_mode, file.detect_local_mode) {
+        (Some(mode), _) => mode,
+        (None, text) => text.unwrap_or_default().parse().context("detectLocalMode")?,
+    };
+    let localhost = args.iptables_localhost_nodeports.or(file.iptables.localhost_node_ports);
     // The file has it once for each mode.
     let in_file = match mode {
         ProxyMode::Iptables => file.iptables.masquerade_all,
@@ -138,10 +179,15 @@ fn join(args: Args, file: KubeProxyConfiguration, host: &str) -> anyhow::Result<
             .kubeconfig
             .or(file.client_connection.kubeconfig)
             .filter(|path| !path.as_os_str().is_empty()),
+        master: args.master.filter(|url| !url.is_empty()),
         node_name: named.unwrap_or_else(|| host.to_owned()).trim().to_lowercase(),
         mode,
         cluster_cidrs: ranges,
+        detect_local_mode,
         nodeport_addresses,
+        localhost_node_ports: localhost.unwrap_or(true),
+        oom_score_adj: args.oom_score_adj.or(file.oom_score_adj).unwrap_or(OOM_SCORE),
+        conntrack: args.conntrack.join(file.conntrack, processors())?,
         masquerade_egress: args.masquerade_egress,
         masquerade_all: args.masquerade_all.or(in_file).unwrap_or(false),
         masquerade_bit,
@@ -192,6 +238,27 @@ fn address(
     text.parse().with_context(|| format!("--{flag} {text}: give IP:PORT, for example {default}"))
 }
 
+/// The networks of this node's pods, once its Node object has them.
+async fn node_cidrs(client: &Client, name: &str) -> Vec<ipnet::IpNet> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let mut told = false;
+    loop {
+        let found = nodes.get_opt(name).await;
+        let spec = found.as_ref().ok().and_then(|node| node.as_ref()?.spec.as_ref());
+        let cidrs = spec.and_then(|spec| spec.pod_cidrs.as_ref()).into_iter().flatten();
+        let cidrs: Vec<ipnet::IpNet> = cidrs.filter_map(|text| text.parse().ok()).collect();
+        if !cidrs.is_empty() {
+            tracing::info!(?cidrs, "the networks of this node's pods");
+            return cidrs;
+        }
+        if !std::mem::replace(&mut told, true) {
+            let problem = found.err().map(|error| error.to_string());
+            tracing::warn!(node = name, problem, "the Node has no podCIDRs yet; waiting for them");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.cleanup {
         crate::lab::requirements::root("proxy")?;
@@ -205,14 +272,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if settings.mode != ProxyMode::Userspace {
         crate::lab::requirements::root("proxy")?;
     }
+    process::spare_from_oom(settings.oom_score_adj);
     runtime::small()?.block_on(async {
         let stop = runtime::stop_on_signal()?;
-        let client = kubeconfig::client_or_in_cluster(settings.kubeconfig.as_deref()).await?;
+        let master = settings.master.as_deref();
+        let client = kubeconfig::client_of(settings.kubeconfig.as_deref(), master).await?;
+        let cluster_cidrs = match settings.detect_local_mode {
+            DetectLocalMode::ClusterCidr => settings.cluster_cidrs,
+            DetectLocalMode::NodeCidr => {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    cidrs = node_cidrs(&client, &settings.node_name) => cidrs,
+                }
+            }
+        };
         let config = portolan_node::proxy::ProxyConfig {
             node_name: settings.node_name,
             mode: settings.mode.to_string(),
-            cluster_cidrs: settings.cluster_cidrs,
+            cluster_cidrs,
             nodeport_addresses: settings.nodeport_addresses,
+            localhost_node_ports: settings.localhost_node_ports,
+            conntrack: settings.conntrack,
             masquerade_all: settings.masquerade_all,
             masquerade_egress: settings.masquerade_egress,
             metrics_bind_address: Some(settings.metrics),
@@ -264,6 +344,57 @@ mod tests {
         file.iptables.masquerade_bit = Some(32);
         let error = of(ProxyMode::Iptables, file).expect_err("no such bit");
         assert!(error.to_string().contains("masqueradeBit"), "{error}");
+    }
+
+    #[test]
+    fn kube_proxys_command_line_can_be_kept() {
+        let command = <Args as clap::Args>::augment_args(clap::Command::new("proxy"));
+        let matches = command.try_get_matches_from([
+            "proxy",
+            "--v=2",
+            "--bind-address=0.0.0.0",
+            "--bind-address-hard-fail",
+            "--boot-id-file=/proc/sys/kernel/random/boot_id",
+            "--cluster-cidr=10.42.0.0/16",
+            "--config-sync-period=15m0s",
+            "--conntrack-max-per-core=0",
+            "--conntrack-min",
+            "1000",
+            "--conntrack-tcp-be-liberal",
+            "--conntrack-tcp-timeout-close-wait=0s",
+            "--conntrack-tcp-timeout-established=0s",
+            "--conntrack-udp-timeout-stream=0s",
+            "--conntrack-udp-timeout=0s",
+            "--detect-local-mode=NodeCIDR",
+            "--feature-gates=NFTablesProxyMode=true",
+            "--healthz-bind-address=127.0.0.1",
+            "--hostname-override=server",
+            "--iptables-localhost-nodeports=false",
+            "--iptables-min-sync-period=1s",
+            "--iptables-sync-period=30s",
+            "--ipvs-min-sync-period=0s",
+            "--ipvs-sync-period=30s",
+            "--kube-api-burst=10",
+            "--kube-api-content-type=application/json",
+            "--kube-api-qps=5.5",
+            "--kubeconfig=/k",
+            "--log-flush-frequency=5s",
+            "--logging-format=text",
+            "--machine-id-file=/etc/machine-id",
+            "--master=https://127.0.0.1:6443",
+            "--metrics-bind-address=127.0.0.1:10249",
+            "--oom-score-adj=-500",
+            "--profiling=false",
+            "--proxy-mode=iptables",
+            "--show-hidden-metrics-for-version=1.35",
+            "--vmodule=a=1",
+        ]);
+        let args = <Args as clap::FromArgMatches>::from_arg_matches(&matches.expect("all flags"));
+        let settings = join(args.expect("arguments"), KubeProxyConfiguration::default(), "n");
+        let settings = settings.expect("settings");
+        assert_eq!(settings.detect_local_mode, DetectLocalMode::NodeCidr);
+        assert_eq!((settings.oom_score_adj, settings.localhost_node_ports), (-500, false));
+        assert_eq!(settings.conntrack, Conntrack { tcp_be_liberal: true, ..Conntrack::default() });
     }
 
     #[test]

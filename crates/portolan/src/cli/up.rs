@@ -47,7 +47,7 @@ pub struct Args {
 const TOUCHES: &str = "\
 What it touches on this machine:
   files      DATA_DIR (/var/lib/portolan), RUN_DIR (/run/portolan-node)
-  cgroups    portolan-node below the cgroup2 hierarchy
+  cgroups    portolan.up below the cgroup2 hierarchy
   network    a virtual link and a route for each pod, IP forwarding;
              nftables tables of its own; the API server's port on 127.0.0.1 and the node's addresses
   sockets    where the kernel can: BPF programs at the root of the cgroup2 hierarchy, pinned in the

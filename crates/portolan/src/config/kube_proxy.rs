@@ -19,10 +19,12 @@ pub struct KubeProxyConfiguration {
     #[serde(rename = "clusterCIDR")]
     pub cluster_cidr: Option<String>,
     pub hostname_override: Option<String>,
+    pub oom_score_adj: Option<i32>,
     pub node_port_addresses: Option<Vec<String>>,
     pub metrics_bind_address: Option<String>,
     pub healthz_bind_address: Option<String>,
     pub client_connection: ClientConnection,
+    pub conntrack: ConntrackFile,
     pub nftables: NfTables,
     pub iptables: IpTables,
     pub ipvs: Ipvs,
@@ -34,8 +36,6 @@ pub struct KubeProxyConfiguration {
     _bind_address_hard_fail: Ignored,
     #[serde(rename = "configSyncPeriod")]
     _config_sync_period: Ignored,
-    #[serde(rename = "conntrack")]
-    _conntrack: Ignored,
     #[serde(rename = "detectLocal")]
     _detect_local: Ignored,
     #[serde(rename = "detectLocalMode")]
@@ -46,8 +46,6 @@ pub struct KubeProxyConfiguration {
     _feature_gates: Ignored,
     #[serde(rename = "logging")]
     _logging: Ignored,
-    #[serde(rename = "oomScoreAdj")]
-    _oom_score_adj: Ignored,
     #[serde(rename = "portRange")]
     _port_range: Ignored,
     #[serde(rename = "showHiddenMetricsForVersion")]
@@ -86,9 +84,22 @@ pub struct NfTables {
 pub struct IpTables {
     #[serde(rename = "masqueradeAll")]
     pub masquerade_all: Option<bool>,
+    pub localhost_node_ports: Option<bool>,
     /// 0 to 31.
     #[serde(rename = "masqueradeBit")]
     pub masquerade_bit: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConntrackFile {
+    pub max_per_core: Option<u32>,
+    pub min: Option<u32>,
+    pub tcp_established_timeout: Option<String>,
+    pub tcp_close_wait_timeout: Option<String>,
+    pub tcp_be_liberal: Option<bool>,
+    pub udp_timeout: Option<String>,
+    pub udp_stream_timeout: Option<String>,
 }
 
 /// `syncPeriod` and `minSyncPeriod` are accepted without effect: changes are made at once.
@@ -124,11 +135,33 @@ fn parse(text: &str) -> anyhow::Result<KubeProxyConfiguration> {
             config.api_version
         );
     }
-    match config.detect_local_mode.as_deref() {
-        None | Some("" | "ClusterCIDR") => Ok(config),
-        Some(other) => bail!(
-            "detectLocalMode: {other} is not supported in this version; use ClusterCIDR with clusterCIDR set"
-        ),
+    if let Some(mode) = &config.detect_local_mode {
+        mode.parse::<DetectLocalMode>().context("detectLocalMode")?;
+    }
+    Ok(config)
+}
+
+/// How pods of this node are told from others (`detectLocalMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DetectLocalMode {
+    /// By the range of all pods' addresses.
+    #[default]
+    ClusterCidr,
+    /// By the `podCIDRs` of the Node object.
+    NodeCidr,
+}
+
+impl std::str::FromStr for DetectLocalMode {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" | "ClusterCIDR" => Ok(Self::ClusterCidr),
+            "NodeCIDR" => Ok(Self::NodeCidr),
+            other => {
+                bail!("{other} is not supported; use ClusterCIDR with clusterCIDR set, or NodeCIDR")
+            }
+        }
     }
 }
 
@@ -144,7 +177,9 @@ mod tests {
              bindAddress: 0.0.0.0\n\
              clientConnection:\n  acceptContentTypes: \"\"\n  kubeconfig: /var/lib/kube-proxy/kubeconfig.conf\n\
              clusterCIDR: 10.244.0.0/16\n\
-             conntrack:\n  maxPerCore: null\n\
+             conntrack:\n  maxPerCore: null\n  min: 65536\n  tcpEstablishedTimeout: 2h\n  udpTimeout: 0s\n\
+             detectLocalMode: NodeCIDR\n\
+             oomScoreAdj: null\n\
              healthzBindAddress: \"\"\n\
              iptables:\n  masqueradeAll: false\n  masqueradeBit: 7\n  minSyncPeriod: 1s\n\
              metricsBindAddress: \"\"\n\
@@ -157,6 +192,8 @@ mod tests {
         assert_eq!(config.mode.as_deref(), Some("nftables"));
         assert_eq!(config.cluster_cidr.as_deref(), Some("10.244.0.0/16"));
         assert_eq!(config.nftables.masquerade_all, Some(true));
+        assert_eq!((config.conntrack.max_per_core, config.conntrack.min), (None, Some(65_536)));
+        assert_eq!(config.conntrack.tcp_established_timeout.as_deref(), Some("2h"));
         assert_eq!(config.iptables.masquerade_all, Some(false));
         assert_eq!(config.iptables.masquerade_bit, Some(7));
         assert_eq!(config.ipvs.scheduler.as_deref(), Some("lc"));
@@ -173,6 +210,10 @@ mod tests {
         let error = parse("kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nmod: nftables\n")
             .expect_err("unknown field");
         assert!(format!("{error:#}").contains("mod"), "{error:#}");
+        let error = parse("kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\ndetectLocalMode: BridgeInterface\n")
+            .expect_err("another way");
+        let error = format!("{error:#}");
+        assert!(error.contains("detectLocalMode: BridgeInterface"), "{error}");
         let error = parse("kind: Config\napiVersion: v1\n").expect_err("another kind");
         assert!(format!("{error:#}").contains("KubeProxyConfiguration"), "{error:#}");
     }

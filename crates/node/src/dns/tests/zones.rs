@@ -49,6 +49,22 @@ fn a_zone_file_is_served_and_followed() {
     }
 }
 
+#[test]
+fn a_zone_file_may_come_later() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db.example.org");
+    let file = path.display();
+    let server = start(&format!(". {{\n file {file} example.org {{\n reload 10ms\n }}\n}}"));
+    let line = || show(&ask(server.address, "h1.example.org", Rtype::A));
+    assert!(line().starts_with("SERVFAIL"), "{}", line());
+    std::fs::write(&path, zone_text(1, 3)).expect("written");
+    let begun = std::time::Instant::now();
+    while !line().contains("10.0.0.1") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the file is taken when it comes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The records of a whole answer over TCP, in as many messages as it takes.
 fn transferred(server: &Running, message: &[u8]) -> (Rcode, usize, usize) {
     let mut stream = tcp(server.address);

@@ -1,11 +1,10 @@
 //! The flags of mode `ipvs`, named as kube-proxy's.
 
-use std::time::Duration;
-
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use portolan_node::proxy::datapath::ipvs::{SCHEDULERS, Settings};
 
+use super::time::time;
 use crate::config::kube_proxy::Ipvs;
 
 /// How mode ipvs works.
@@ -68,46 +67,23 @@ impl IpvsArgs {
             scheduler,
             exclude: exclude.iter().map(range).collect::<Result<_, _>>()?,
             strict_arp: self.ipvs_strict_arp.or(file.strict_arp).unwrap_or(false),
-            tcp_timeout: time("--ipvs-tcp-timeout", self.ipvs_tcp_timeout.or(file.tcp_timeout))?,
+            tcp_timeout: time("--ipvs-tcp-timeout", self.ipvs_tcp_timeout.or(file.tcp_timeout))?
+                .unwrap_or_default(),
             tcp_fin_timeout: time(
                 "--ipvs-tcpfin-timeout",
                 self.ipvs_tcpfin_timeout.or(file.tcp_fin_timeout),
-            )?,
-            udp_timeout: time("--ipvs-udp-timeout", self.ipvs_udp_timeout.or(file.udp_timeout))?,
+            )?
+            .unwrap_or_default(),
+            udp_timeout: time("--ipvs-udp-timeout", self.ipvs_udp_timeout.or(file.udp_timeout))?
+                .unwrap_or_default(),
         })
     }
 }
 
-/// A time as Go writes it: `15m0s`, `1h30m`, `0`.
-fn time(flag: &str, text: Option<String>) -> anyhow::Result<Duration> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Duration::ZERO) };
-    parse(&text).with_context(|| format!("{flag} {text}: give a time such as 15m or 90s"))
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let (mut rest, mut sum) = (text, Duration::ZERO);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        sum = sum.checked_add(match &rest[..letters] {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3600)?),
-            _ => return None,
-        })?;
-        rest = &rest[letters..];
-    }
-    Some(sum)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -144,14 +120,5 @@ mod tests {
             let error = args.join(Ipvs::default()).expect_err(flag);
             assert!(error.to_string().starts_with(flag), "{error}");
         }
-    }
-
-    #[test]
-    fn times_are_gos() {
-        assert_eq!(parse("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(parse("0s"), Some(Duration::ZERO));
-        assert_eq!(parse("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(parse("15"), None);
-        assert_eq!(parse("m"), None);
     }
 }

@@ -66,6 +66,20 @@ impl FileConfig {
         Ok(())
     }
 
+    /// Whether there is no file yet, and it is waited for: as in CoreDNS, one that is followed may
+    /// come later.
+    fn is_to_come(&self) -> bool {
+        if self.reload.is_zero() {
+            return false;
+        }
+        let Err(error) = std::fs::File::open(&self.file) else { return false };
+        tracing::warn!(
+            file = %self.file.display(), %error, again = ?self.reload,
+            "cannot read a zone file, trying again; until then its zones answer SERVFAIL"
+        );
+        true
+    }
+
     fn load(&self, zone: &Zone) -> Result<ZoneData, String> {
         let file = self.file.display();
         let text = std::fs::read_to_string(&self.file)
@@ -98,16 +112,21 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Reads the file; one that cannot be used is an error now, and a warning later.
+    /// Reads the file; one that makes no sense is an error now, and a warning later.
     pub(crate) fn new(config: FileConfig) -> Result<Self, CorefileError> {
-        config.check()?;
+        let is_to_come = config.is_to_come();
+        if !is_to_come {
+            config.check()?;
+        }
         let zone = |zone: &Zone| {
             let data = ArcSwapOption::empty();
             Arc::new(ServedZone { zone: zone.clone(), data, changed: watch::Sender::default() })
         };
         let zones = config.zones.iter().map(zone).collect();
         let file = Self { config, zones, modified: parking_lot::Mutex::default() };
-        file.load();
+        if !is_to_come {
+            file.load();
+        }
         Ok(file)
     }
 
