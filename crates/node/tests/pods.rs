@@ -111,6 +111,7 @@ tests![
     lifecycle::init_containers_run_in_order_and_jobs_end,
     lifecycle::ending_takes_the_hook_and_the_grace_period,
     lifecycle::pods_outlive_their_agent,
+    lifecycle::remains_of_pods_are_cleared_away,
     lifecycle::images_may_come_later,
     view::a_container_sees_what_kubernetes_promises,
     view::volumes_follow_their_sources,

@@ -1,31 +1,31 @@
-//! Parts die by SIGKILL in random order while Services and pods come and go: nobody who talks to
-//! a healthy endpoint notices, and in the end each kernel holds what the model says.
+//! Parts die, restart and change their proxy mode in random order while Services and pods come and
+//! go: nobody who talks to a healthy endpoint notices. At every quiet point each kernel holds what
+//! the model says, in the mode that the node is in, and no process has grown.
+
+mod growth;
+mod kernel;
+mod objects;
+mod parts;
 
 use std::time::{Duration, Instant};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use portolan_linux::netns::NetNs;
-use portolan_model::frontend::Family;
-use portolan_model::node_view::NodePortAddresses;
-use portolan_model::{NodeView, Snapshot, desired};
-use portolan_node::proxy::datapath::{self, Host};
-use portolan_node::reflect;
-use portolan_tests::manifest::{deployment, service};
+use portolan_tests::probe::Background;
 use portolan_tests::wait::check;
 use portolan_tests::{Lab, Namespace, Options, eventually};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 
+use self::growth::{Growth, Sizes};
+use self::objects::Objects;
+use self::parts::Parts;
 use crate::restarts::{Clients, steady};
 
-const PARTS: [&str; 5] =
-    ["apiserver", "controllers", "proxy@control-plane", "proxy@worker-1", "proxy@worker-2"];
+/// The longest time from one quiet point to the next.
+const ROUND: Duration = Duration::from_secs(20);
 
 /// `PORTOLAN_TESTS_CHURN_SECONDS`; five minutes are 300.
 fn duration() -> Duration {
     let given = std::env::var("PORTOLAN_TESTS_CHURN_SECONDS").ok();
-    Duration::from_secs(given.and_then(|text| text.parse().ok()).unwrap_or(25))
+    Duration::from_secs(given.and_then(|text| text.parse().ok()).unwrap_or(20))
 }
 
 fn seed() -> u64 {
@@ -38,107 +38,89 @@ fn killing_parts_in_random_order_during_churn_loses_nothing() {
     let Some(lab) = Lab::start(&Options::new("churn")) else { return };
     let seed = seed();
     eprintln!("PORTOLAN_TESTS_SEED={seed}");
-    let mut dice = StdRng::seed_from_u64(seed);
     let namespace = steady(&lab, "churn");
     let clients = Clients::start(&namespace);
-    let end = Instant::now() + duration();
-    let mut others = StdRng::seed_from_u64(seed.wrapping_add(1));
-    let mut kills = std::collections::BTreeMap::new();
-    let changes = std::thread::scope(|scope| {
-        let changing = scope.spawn(|| {
-            let mut changes = 0;
-            while Instant::now() < end {
-                change(&namespace, &mut others);
-                changes += 1;
-            }
-            changes
-        });
-        // On a slow machine too, each part dies.
-        while Instant::now() < end || kills.len() < PARTS.len() {
-            let part = PARTS[dice.random_range(0..PARTS.len())];
-            lab.portolan(&["lab", "restart", "--kill", part]).ok();
-            *kills.entry(part).or_insert(0) += 1;
-            // Time for something to change between two deaths.
-            std::thread::sleep(Duration::from_millis(dice.random_range(0..1000)));
+    let mut parts = Parts::new(&lab, seed);
+    let mut objects = Objects::new(&namespace, seed.wrapping_add(1));
+    let mut growth = Growth::default();
+    let mut before: Option<Connections> = None;
+    let (length, started) = (duration(), Instant::now());
+    // Each part is spared for a third of the time, so that its processes grow old.
+    let shift = length / parts::SHIFTS as u32;
+    for round in 0.. {
+        let number = (started.elapsed().as_millis() / shift.as_millis().max(1)) as usize;
+        if number >= parts::SHIFTS && parts.all_were_hit() {
+            break;
         }
-        changing.join().expect("the changes")
-    });
-    eprintln!("{kills:?} kills, {changes} changes");
-    clients
-        .nothing_lost(&format!("{kills:?} were killed and {changes} things changed (seed {seed})"));
-    eventually("all parts are well", || {
+        let connections = Connections::open(&namespace);
+        let end = Instant::now() + ROUND.min(shift);
+        std::thread::scope(|scope| {
+            scope.spawn(|| objects.change_until(end));
+            parts.hit_until(end, number % parts::SHIFTS);
+        });
+        quiet(&lab, &objects, &parts);
+        objects.clear();
+        quiet(&lab, &objects, &parts);
+        // They have seen one round or two, and with them a change of modes or two.
+        if let Some(connections) = before.replace(connections) {
+            connections.lived(&format!("round {round} (seed {seed})"));
+        }
+        let sizes = Sizes::look(&lab);
+        eprintln!("{:>5} s  {parts}  {objects}  {sizes}", started.elapsed().as_secs());
+        growth.note(sizes);
+    }
+    if let Some(connections) = before {
+        connections.lived("the last round");
+    }
+    clients.nothing_lost(&format!("{parts} and {objects} (seed {seed})"));
+    let grown = growth.found();
+    assert!(grown.is_empty(), "{grown:#?}");
+}
+
+/// All changes have stopped: waits until everybody has taken note and the kernels are as they
+/// should be.
+fn quiet(lab: &Lab, objects: &Objects<'_>, parts: &Parts<'_>) {
+    eventually("the API is ready", || {
         let ready = lab.kubectl(&["get", "--raw", "/readyz"]);
         check(ready.succeeded(), &ready.stderr)
     });
+    eventually("pods are as their Deployments want them", || objects.settled());
+    eventually("nothing is left of pods", || objects::no_pod_left_anything(lab));
     for node in lab.nodes() {
-        eventually(&format!("the kernel of {node} holds what the model says"), || {
-            let differences = differences(&lab, node);
+        let mode = parts.mode_of(node);
+        eventually(&format!("the kernel of {node} holds what the model says, as {mode}"), || {
+            let differences = kernel::differences(lab, node, mode);
             check(differences.is_empty(), &differences)
         });
     }
 }
 
-/// Something happens; the API server may be away just then, which is no matter.
-fn change(namespace: &Namespace<'_>, dice: &mut StdRng) {
-    let name = format!("moving-{}", dice.random_range(0..4));
-    let replicas = dice.random_range(0..4);
-    let spec = format!(
-        "type: {}, selector: {{app: {name}}}, ports: [{{port: 80, targetPort: http}}]",
-        ["ClusterIP", "NodePort"][dice.random_range(0..2)],
-    );
-    match dice.random_range(0..6) {
-        0 => namespace.kubectl(&["delete", "service", &name, "--ignore-not-found"]),
-        1 => namespace.kubectl(&[
-            "delete",
-            "deployment",
-            &name,
-            "--ignore-not-found",
-            "--wait=false",
-        ]),
-        2 | 3 => {
-            namespace.apply(&(deployment(&name, replicas, "") + "\n---\n" + &service(&name, &spec)))
-        }
-        _ => namespace.kubectl(&["scale", "deployment", &name, &format!("--replicas={replicas}")]),
-    };
-}
+/// Connections through a Service that stay open while everything around them changes.
+struct Connections(Vec<(String, Background)>);
 
-/// Where a node's kernel differs from what the model makes of the cluster's objects.
-fn differences(lab: &Lab, node: &str) -> Vec<String> {
-    let snapshot = match snapshot(lab) {
-        Ok(snapshot) => snapshot,
-        Err(error) => return vec![error],
-    };
-    let view = NodeView {
-        name: node.into(),
-        families: vec![Family::Ipv4],
-        cluster_cidrs: vec!["10.244.0.0/16".parse().expect("a network")],
-        node_port_addresses: NodePortAddresses::All,
-        loopback_node_ports: true,
-        masquerade_all: false,
-        masquerade_egress: true,
-    };
-    let path = format!("/run/portolan/{}/netns/{node}", lab.name);
-    // Whole in mode `ebpf` too, beneath the sockets.
-    let observed = NetNs::open(&path).expect("the node's namespace").run(|| {
-        let mut datapath = datapath::open("nftables", &Host::default()).expect("a datapath");
-        datapath.observe()
-    });
-    match observed.expect("the node's namespace") {
-        Ok(observed) => observed.differences(&desired(&snapshot, &view)),
-        Err(error) => vec![error.to_string()],
+impl Connections {
+    fn open(namespace: &Namespace<'_>) -> Self {
+        let lab = namespace.lab;
+        let vip = format!("{}:82", namespace.cluster_ip("steady"));
+        let port = namespace.field("service", "steady", ".spec.ports[2].nodePort");
+        let client = namespace.pod("client");
+        let places = [
+            ("control-plane", vip.clone()),
+            ("worker-2", vip.clone()),
+            (&client, vip),
+            ("outside", format!("{}:{port}", lab.node_address("worker-1"))),
+        ];
+        let open = |(place, to): (&str, String)| {
+            let words = ["hold", &to, "--interval-ms", "50"];
+            (format!("{place} to {to}"), Background::start(lab, place, &words))
+        };
+        Self(places.into_iter().map(open).collect())
     }
-}
 
-fn snapshot(lab: &Lab) -> Result<Snapshot, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let file = Kubeconfig::read_from(&lab.kubeconfig).expect("the lab's kubeconfig");
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(file, &options).await;
-        let client = Client::try_from(config.expect("the lab's kubeconfig"));
-        reflect::list(&client.expect("a client")).await.map_err(|error| error.to_string())
-    })
+    #[track_caller]
+    fn lived(self, until: &str) {
+        for (what, connection) in self.0 {
+            connection.stop().nothing_lost(&format!("a connection from {what} until {until}"));
+        }
+    }
 }

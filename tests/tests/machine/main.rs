@@ -6,6 +6,7 @@ mod churn;
 mod interface;
 mod leftovers;
 mod mistakes;
+mod modes;
 mod restarts;
 mod rolling;
 mod status;

@@ -63,6 +63,8 @@ fn no_such_lab_node_or_pod() {
     readable(lab.exec("pod/default/nobody", &["true"])).says(&["nobody"]);
     readable(lab.exec("worker-1", &["no-such-program"])).says(&["no-such-program"]);
     readable(lab.portolan(&["lab", "restart", "scheduler"])).says(&["scheduler", "proxy"]);
+    let moded = |part| lab.portolan(&["lab", "restart", "--proxy-mode", "nftables", part]);
+    readable(moded("apiserver")).says(&["--proxy-mode", "apiserver", "proxy@NODE"]);
 }
 
 #[test]

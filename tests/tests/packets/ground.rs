@@ -7,6 +7,8 @@ use portolan_tests::probe::Seen;
 use portolan_tests::wait::check;
 use portolan_tests::{Lab, Namespace, Options, eventually};
 
+use crate::kube_proxy;
+
 pub(crate) const PORTS: &str = "ports: [{name: http, port: 80, targetPort: http}, {name: lines, port: 81, targetPort: lines, protocol: UDP}, {name: tcp, port: 82, targetPort: tcp}]";
 
 /// The families of a lab.
@@ -19,17 +21,23 @@ pub(crate) enum Stack {
 
 impl Stack {
     /// Starts a lab of that stack.
-    pub(crate) fn start(self, label: &'static str, mode: Option<&str>) -> Option<Lab> {
+    pub(crate) fn start(self, label: &'static str, proxy: Proxy) -> Option<Lab> {
         let families = match self {
             Self::Ipv4 => "ipv4",
             Self::Dual => "ipv4,ipv6",
             Self::Ipv6 => "ipv6",
         };
-        let mut options = Options::new(label).with(&["--ip-families", families]);
-        if let Some(mode) = mode {
-            options = options.with(&["--proxy-mode", mode]);
+        let options = Options::new(label).with(&["--ip-families", families]);
+        match proxy {
+            Proxy::Usual => Lab::start(&options),
+            Proxy::In(mode) => Lab::start(&options.with(&["--proxy-mode", mode])),
+            Proxy::Kube(mode) => {
+                let program = kube_proxy::program()?;
+                let lab = Lab::start(&options.with(&["--proxy-mode", "nftables"]))?;
+                kube_proxy::take_over(&lab, &program, mode, self);
+                Some(lab)
+            }
         }
-        Lab::start(&options)
     }
 
     pub(crate) fn families(self) -> &'static [Family] {
@@ -39,6 +47,17 @@ impl Stack {
             Self::Ipv6 => &[Family::Ipv6],
         }
     }
+}
+
+/// What serves the Services of a lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// Ours, in the mode that it takes by itself.
+    Usual,
+    /// Ours, in that mode.
+    In(&'static str),
+    /// kube-proxy, in that mode.
+    Kube(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +82,7 @@ impl Family {
 
 pub(crate) struct Ground<'lab> {
     pub(crate) stack: Stack,
+    pub(crate) proxy: Proxy,
     /// Whether the proxies relay: mode `userspace`, where the nodes are all that pods see, and
     /// where nobody can be met with silence.
     pub(crate) relays: bool,
@@ -217,6 +237,14 @@ impl Ground<'_> {
             let refused = why.contains("refused") || why.contains("reset");
             check(if self.relays { refused } else { why.contains("timed out") }, &seen)
         });
+    }
+
+    /// Nobody takes care of what `place` sends there: neither answer nor refusal.
+    #[track_caller]
+    pub(crate) fn unheard(&self, place: &str, to: SocketAddr) {
+        let seen = self.ask_within(1000, place, to, "/hostname", 1);
+        let refused = seen.failures.iter().any(|why| why.contains("refused"));
+        assert!(seen.answered == 0 && !refused, "{place} to {to}: {seen:?}");
     }
 
     /// Waits until `place` is answered there.

@@ -3,32 +3,39 @@
 //!
 //! Each scenario is written once, in [`scenario`], and asks everything for every family that its
 //! lab has. The labs of one family take the mode that `auto` does, or
-//! `PORTOLAN_TESTS_PROXY_MODE`.
+//! `PORTOLAN_TESTS_PROXY_MODE`. With `PORTOLAN_TESTS_KUBE_PROXY` the same is asked of kube-proxy.
 
+mod differences;
 mod ground;
+mod kube_proxy;
 mod scenario;
 
 use std::sync::OnceLock;
 
-use ground::{Ground, Stack};
+use ground::{Ground, Proxy, Stack};
 use portolan_tests::{Environment, Lab};
 
 macro_rules! in_every_lab {
     ($($scenario:ident),* $(,)?) => {
-        in_every_lab!(ipv4, "four", Stack::Ipv4, None, [$($scenario)*]);
-        in_every_lab!(dual_stack, "dual", Stack::Dual, None, [$($scenario)*]);
-        in_every_lab!(ipv6, "six", Stack::Ipv6, None, [$($scenario)*]);
-        in_every_lab!(nftables, "nft", Stack::Dual, Some("nftables"), [$($scenario)*]);
-        in_every_lab!(iptables, "ipt", Stack::Dual, Some("iptables"), [$($scenario)*]);
-        in_every_lab!(userspace, "relay", Stack::Dual, Some("userspace"), [$($scenario)*]);
+        in_every_lab!(ipv4, "four", Stack::Ipv4, Proxy::Usual, [$($scenario)*]);
+        in_every_lab!(dual_stack, "dual", Stack::Dual, Proxy::Usual, [$($scenario)*]);
+        in_every_lab!(ipv6, "six", Stack::Ipv6, Proxy::Usual, [$($scenario)*]);
+        in_every_lab!(nftables, "nft", Stack::Dual, Proxy::In("nftables"), [$($scenario)*]);
+        in_every_lab!(iptables, "ipt", Stack::Dual, Proxy::In("iptables"), [$($scenario)*]);
+        in_every_lab!(userspace, "relay", Stack::Dual, Proxy::In("userspace"), [$($scenario)*]);
+        in_every_lab!(kube_proxy_nftables, "kpnft", Stack::Dual, Proxy::Kube("nftables"), [$($scenario)*]);
+        in_every_lab!(kube_proxy_iptables, "kpipt", Stack::Dual, Proxy::Kube("iptables"), [$($scenario)*]);
     };
-    ($lab:ident, $label:literal, $stack:expr, $mode:expr, [$($scenario:ident)*]) => {
+    ($lab:ident, $label:literal, $stack:expr, $proxy:expr, [$($scenario:ident)*]) => {
         mod $lab {
             use super::*;
 
             fn lab() -> Option<&'static Lab> {
                 static LAB: OnceLock<Option<Lab>> = OnceLock::new();
-                let lab = LAB.get_or_init(|| $stack.start($label, $mode)).as_ref();
+                if let Proxy::Kube(_) = $proxy {
+                    kube_proxy::program()?;
+                }
+                let lab = LAB.get_or_init(|| $stack.start($label, $proxy)).as_ref();
                 if lab.is_none() {
                     Environment::find();
                 }
@@ -36,7 +43,7 @@ macro_rules! in_every_lab {
             }
 
             $(#[test] fn $scenario() {
-                run($stack, lab(), stringify!($scenario), scenario::$scenario);
+                run($stack, $proxy, lab(), stringify!($scenario), scenario::$scenario);
             })*
         }
     };
@@ -60,8 +67,18 @@ in_every_lab!(
     other_proxies_services_are_left_alone,
 );
 
-fn run(stack: Stack, lab: Option<&'static Lab>, name: &str, scenario: fn(&Ground<'_>)) {
+fn run(
+    stack: Stack,
+    proxy: Proxy,
+    lab: Option<&'static Lab>,
+    name: &str,
+    scenario: fn(&Ground<'_>),
+) {
     let Some(lab) = lab else { return };
     let namespace = lab.namespace(&name.replace('_', "-"));
-    scenario(&Ground { stack, relays: lab.proxy_mode() == "userspace", namespace });
+    let relays = match proxy {
+        Proxy::Kube(_) => false,
+        Proxy::Usual | Proxy::In(_) => lab.proxy_mode() == "userspace",
+    };
+    scenario(&Ground { stack, proxy, relays, namespace });
 }

@@ -8,6 +8,7 @@ use portolan_tests::probe::{Background, DnsAnswer};
 use portolan_tests::wait::check;
 use serde_json::{Value, json};
 
+use crate::differences::Difference;
 use crate::ground::{Family, Ground, PORTS};
 
 /// Nodes, pods and Services have addresses of the lab's families, and of no other.
@@ -120,8 +121,14 @@ pub(crate) fn cluster_ips_answer_inside_only(ground: &Ground<'_>) {
             ground.by(&ground.ask(place, vip, "/hostname", 40), &["one", "two"], place);
             ground.by(&ground.ask_udp(place, lines, "hostname", 40), &["one", "two"], place);
         }
-        ground.refused("worker-1", SocketAddr::new(vip.ip(), 8080));
-        ground.refused(&inside[3], SocketAddr::new(vip.ip(), 443));
+        let unknown = [8080, 443].map(|port| SocketAddr::new(vip.ip(), port));
+        for (place, port) in ["worker-1", &inside[3]].into_iter().zip(unknown) {
+            if ground.differs(Difference::UnknownPorts) {
+                ground.unheard(place, port);
+            } else {
+                ground.refused(place, port);
+            }
+        }
         let outside = ground.ask("outside", vip, "/hostname", 1);
         assert_eq!(outside.answered, 0, "{outside:?}");
     }
@@ -146,6 +153,10 @@ pub(crate) fn node_ports_answer_on_every_node(ground: &Ground<'_>) {
         let port = door.port();
         if *family == Family::Ipv4 {
             let loopback = SocketAddr::from(([127, 0, 0, 1], port));
+            if ground.differs(Difference::LoopbackNodePorts) {
+                ground.refused("worker-1", loopback);
+                continue;
+            }
             ground.by(
                 &ground.ask("worker-1", loopback, "/hostname", 40),
                 &["one", "two"],
@@ -176,13 +187,15 @@ pub(crate) fn the_client_is_seen_where_it_can_be(ground: &Ground<'_>) {
         ground.sees(far_ip, "worker-2", &far, vip);
         ground.sees(node("worker-2"), "worker-2", "worker-2", vip);
         // From outside, through the pod's own node: the answer passes there anyway.
-        ground.sees(ground.outside(*family), "worker-1", "outside", door("worker-1"));
+        let hidden = ground.differs(Difference::ClientsOfLocalPods);
+        let shown = |client: IpAddr| if hidden { node("worker-1") } else { client };
+        ground.sees(shown(ground.outside(*family)), "worker-1", "outside", door("worker-1"));
         assert_eq!(
             ground.client("outside", door("worker-2")),
             node("worker-2"),
             "from outside, through another node"
         );
-        ground.sees(near_ip, "worker-1", &near, door("worker-1"));
+        ground.sees(shown(near_ip), "worker-1", &near, door("worker-1"));
         // What reaches itself would never see an answer from itself.
         let itself = ground.client(&server, vip);
         assert_ne!(itself, ground.pod_ip("server", *family), "a pod that dials itself");
@@ -435,9 +448,16 @@ pub(crate) fn the_clusters_own_addresses_are_nobodys(ground: &Ground<'_>) {
         let vip = SocketAddr::new(ground.vip("thief", *family, 8080).ip(), 8080);
         ground.answered("worker-2", vip);
         let victim = SocketAddr::new(ground.pod_ip("victim", *family), 8080);
+        if ground.differs(Difference::ClusterAddresses) {
+            ground.by(&ground.ask("worker-1", victim, "/hostname", 5), &["thief"], "worker-1");
+            continue;
+        }
         for place in ["worker-1", "worker-2", "control-plane", &ground.namespace.pod("thief")] {
             ground.by(&ground.ask(place, victim, "/hostname", 5), &["victim"], place);
         }
+    }
+    if ground.differs(Difference::ClusterAddresses) {
+        return;
     }
     eventually("kubectl describe tells why", || {
         let described = ground.namespace.kubectl(&["describe", "service", "thief"]);
@@ -476,7 +496,11 @@ pub(crate) fn nobody_home_refuses_at_once(ground: &Ground<'_>) {
         let address = SocketAddr::new(external[index].parse().expect("an address"), 80);
         for place in ["control-plane", "worker-1", &client] {
             ground.refused(place, vip);
-            ground.refused(place, address);
+            if place != client && ground.differs(Difference::NodesAtExternalAddresses) {
+                ground.unheard(place, address);
+            } else {
+                ground.refused(place, address);
+            }
         }
         ground.refused("outside", door);
         let lines = ground.ask_udp(&client, ground.vip("empty", *family, 81), "hostname", 1);

@@ -14,6 +14,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     Runtime, report,
+    sandbox::Sandbox,
     worker::{Order, Worker},
 };
 use crate::agent::backoff;
@@ -100,27 +101,44 @@ impl Workers {
         for (_, sender) in self.orders.iter().filter(|(uid, _)| !listed.contains(*uid)) {
             sender.send_modify(|order| order.deleted = true);
         }
-        for (uid, sandbox) in self.runtime.sandboxes() {
+        for uid in self.runtime.kept() {
             if listed.contains(&uid) || self.orders.contains_key(&uid) {
                 continue;
             }
-            tracing::info!(
-                pod = sandbox.name,
-                namespace = sandbox.namespace,
-                "ending a pod that is gone"
-            );
-            // Of the pod itself nothing is known any more but what was left on this node.
-            let dir = self.runtime.pod_dir(&uid).join("containers");
-            let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            let containers: Vec<_> =
-                names.map(|e| json!({"name": e.file_name().to_string_lossy()})).collect();
-            let pod = json!({
-                "metadata": {"name": sandbox.name, "namespace": sandbox.namespace, "uid": uid},
-                "spec": {"containers": containers, "hostNetwork": sandbox.host_network},
-            });
-            if let Ok(pod) = serde_json::from_value(pod) {
-                self.start(uid, Order { pod: Arc::new(pod), deleted: true });
+            match Sandbox::load(&self.runtime.pod_dir(&uid)) {
+                Some(sandbox) => self.end(uid, &sandbox),
+                None => self.clear_away(uid),
             }
         }
+    }
+
+    /// Ends a pod of which nothing is known any more but what was left on this node.
+    fn end(&mut self, uid: String, sandbox: &Sandbox) {
+        let (name, namespace) = (&sandbox.name, &sandbox.namespace);
+        tracing::info!(pod = name, namespace, "ending a pod that is gone");
+        let dir = self.runtime.pod_dir(&uid).join("containers");
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let containers: Vec<_> =
+            names.map(|e| json!({"name": e.file_name().to_string_lossy()})).collect();
+        let pod = json!({
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "spec": {"containers": containers, "hostNetwork": sandbox.host_network},
+        });
+        if let Ok(pod) = serde_json::from_value(pod) {
+            self.start(uid, Order { pod: Arc::new(pod), deleted: true });
+        }
+    }
+
+    /// The agent before died while it made the pod, when nothing ran yet, or when nothing did any
+    /// more: without a sandbox there are only files and namespaces.
+    fn clear_away(&mut self, uid: String) {
+        tracing::info!(uid, "clearing away what is left of a pod that is gone");
+        let runtime = Arc::clone(&self.runtime);
+        self.tasks.spawn_blocking(move || {
+            if let Err(e) = runtime.forget(&uid) {
+                tracing::warn!(uid, error = report(&e), "something of a pod that is gone is left");
+            }
+            uid
+        });
     }
 }

@@ -1,6 +1,11 @@
 //! What all workers of a node share.
 
-use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use k8s_openapi::{
@@ -9,7 +14,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::ListParams};
 use parking_lot::Mutex;
-use portolan_linux::watch::FileWatch;
+use portolan_linux::{Attempt, Failed, mount, watch::FileWatch};
 use tokio::sync::watch;
 
 use super::{
@@ -112,6 +117,29 @@ impl Runtime {
             Some((uid, Sandbox::load(&e.path())?))
         });
         sandboxes.collect()
+    }
+
+    /// The uids of all pods of which the node keeps anything, be it no more than what an agent had
+    /// made or not yet removed when it died.
+    pub(crate) fn kept(&self) -> BTreeSet<String> {
+        let roots = [&self.config.run_dir, &self.config.root_dir];
+        let entries = roots.into_iter().flat_map(|root| std::fs::read_dir(root.join("pods")));
+        entries.flatten().flatten().filter_map(|e| e.file_name().into_string().ok()).collect()
+    }
+
+    /// Removes a pod's files, logs included, and what is mounted there. Nothing of it may run any
+    /// more; a link goes with its namespace.
+    pub(crate) fn forget(&self, uid: &str) -> Attempt<()> {
+        for path in [self.pod_dir(uid), self.pod_data(uid)] {
+            mount::detach_below(&path)?;
+            match std::fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Failed::new(format!("remove {}", path.display()), e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Addresses for a pod. Waits until the node has a range; the error says what is wrong.

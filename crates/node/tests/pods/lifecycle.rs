@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portolan_linux::{link::VethEnd, netns::NetNs, rtnl::Rtnl};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -241,6 +242,31 @@ pub(crate) async fn pods_outlive_their_agent(lab: Lab) {
     .await;
     let numbers: Vec<usize> = first.lines().filter_map(|l| l.parse().ok()).collect();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "no line was lost");
+}
+
+/// An agent may die while it makes a pod, or after the pod's object is removed and before its files
+/// are; the next agent hears of neither pod.
+pub(crate) async fn remains_of_pods_are_cleared_away(lab: Lab) {
+    lab.stop_agent().await;
+    let runs = lab.config.run_dir.join("pods");
+    let half_made = runs.join("11111111-half-made");
+    let half_gone = runs.join("22222222-half-gone");
+    std::fs::create_dir_all(&half_made).expect("a directory");
+    std::fs::create_dir_all(half_gone.join("containers/c/1")).expect("a directory");
+    let data = lab.config.root_dir.join("pods/33333333-data-alone");
+    std::fs::create_dir_all(data.join("volumes")).expect("a directory");
+    let netns = NetNs::create(half_made.join("netns")).expect("a namespace");
+    let node = Rtnl::open().expect("links");
+    let far = VethEnd::new("eth0").netns(&netns);
+    node.add_veth(&VethEnd::new("vethhalf"), &far).expect("a link");
+    drop(netns);
+    lab.start_agent();
+    until("nothing of them is left", || async {
+        let link = node.link("vethhalf").expect("asked");
+        let left = half_made.exists() || half_gone.exists() || data.exists() || link.is_some();
+        (!left).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn images_may_come_later(lab: Lab) {

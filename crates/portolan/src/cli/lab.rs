@@ -120,6 +120,9 @@ struct RestartArgs {
     /// Send SIGKILL and let the supervisor bring it back.
     #[arg(long)]
     kill: bool,
+    /// Run the proxy in this mode from now on, also after later restarts.
+    #[arg(long, value_name = "MODE")]
+    proxy_mode: Option<ProxyMode>,
     /// apiserver, controllers, proxy, dns or node; without @NODE on every node.
     #[arg(value_name = "COMPONENT[@NODE]")]
     component: Selector,
@@ -159,7 +162,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Restart(args) => restart::run(&args.lab.name, &args.component, args.kill, &print),
+        Command::Restart(args) => {
+            let how = restart::How { kill: args.kill, proxy_mode: args.proxy_mode };
+            restart::run(&args.lab.name, &args.component, &how, &print)
+        }
         Command::Status(args) => {
             print(&status::run(&args.lab.name, args.output)?);
             Ok(())

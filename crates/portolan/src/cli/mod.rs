@@ -127,6 +127,7 @@ mod tests {
             "portolan lab image --name lab add web:1 -- /bin/sh -c exit",
             "portolan lab load --name lab image.tar",
             "portolan lab restart --kill proxy@worker-1",
+            "portolan lab restart --proxy-mode=iptables proxy@worker-1",
             "portolan lab status -o json",
             "portolan lab down --name lab",
             "portolan explain --from pod/default/web-0 --to 10.96.0.10:53/udp",

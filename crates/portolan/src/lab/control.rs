@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::paths::Paths;
 use super::plan::{Kind, Selector};
+use super::restart::How;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,7 +17,7 @@ pub enum Request {
     /// Answered by one [`Status`].
     Status,
     /// Answered by one [`Restarted`] for each component, then the end.
-    Restart { selector: Selector, kill: bool },
+    Restart { selector: Selector, how: How },
     /// Answered by an [`Exited`] whenever a component ends unasked, for as long as one listens;
     /// those that ended before come first.
     Exits,
@@ -110,17 +111,18 @@ pub fn status(paths: &Paths) -> anyhow::Result<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::proxy_mode::ProxyMode;
 
     #[test]
     fn requests_are_one_line_of_json() {
         let request = Request::Restart {
             selector: "proxy@worker-1".parse().expect("a selector"),
-            kill: true,
+            how: How { kill: true, proxy_mode: Some(ProxyMode::Iptables) },
         };
         let text = serde_json::to_string(&request).expect("JSON");
         assert_eq!(
             text,
-            r#"{"restart":{"selector":{"kind":"proxy","node":"worker-1"},"kill":true}}"#
+            r#"{"restart":{"selector":{"kind":"proxy","node":"worker-1"},"how":{"kill":true,"proxyMode":"iptables"}}}"#
         );
         assert_eq!(serde_json::from_str::<Request>(&text).expect("the same"), request);
     }

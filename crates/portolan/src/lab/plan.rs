@@ -268,6 +268,14 @@ impl Component {
         self
     }
 
+    /// Gives a flag that it has another value, from its next start on.
+    pub fn set_flag(&mut self, name: &str, value: impl fmt::Display) {
+        let flag = format!("--{name}=");
+        for arg in self.args.iter_mut().filter(|arg| arg.starts_with(&flag)) {
+            *arg = format!("{flag}{value}");
+        }
+    }
+
     fn switch(mut self, name: &str) -> Component {
         self.args.push(format!("--{name}"));
         self
@@ -338,6 +346,17 @@ mod tests {
         let all: Selector = "proxy".parse().expect("a selector");
         assert_eq!(components.iter().filter(|c| c.is_selected(&all)).count(), 3);
         assert!("kubelet".parse::<Selector>().expect_err("no such").contains("the components are"));
+    }
+
+    #[test]
+    fn a_flag_gets_another_value_in_its_place() {
+        let mut proxy = plan("ipv4").components(&Paths::of("lab")).swap_remove(3);
+        let before = proxy.args.clone();
+        let place = before.iter().position(|arg| arg == "--proxy-mode=auto").expect("the flag");
+        proxy.set_flag("proxy-mode", "iptables");
+        assert_eq!(proxy.args[place], "--proxy-mode=iptables");
+        proxy.set_flag("proxy-mode", "auto");
+        assert_eq!(proxy.args, before);
     }
 
     #[test]

@@ -2,16 +2,35 @@
 
 use anyhow::{Context, bail};
 use portolan_linux::process::Pidfd;
+use serde::{Deserialize, Serialize};
 
 use super::control::{Request, Restarted, ask};
 use super::exec::load;
 use super::paths::Paths;
 use super::plan::{Kind, Selector};
 use super::{pods, requirements};
+use crate::config::proxy_mode::ProxyMode;
 
-/// Restarts what is selected; `kill` sends SIGKILL and leaves it to the supervisor to notice.
-pub fn run(lab: &str, selector: &Selector, kill: bool, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+/// How components are restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct How {
+    /// Send SIGKILL and leave it to the supervisor to notice.
+    pub kill: bool,
+    /// The mode of proxies from now on; without one they keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_mode: Option<ProxyMode>,
+}
+
+/// Restarts what is selected.
+pub fn run(lab: &str, selector: &Selector, how: &How, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     requirements::root("lab restart")?;
+    if let Some(mode) = how.proxy_mode {
+        if selector.kind != Kind::Proxy {
+            bail!("--proxy-mode {mode}: {selector} has none; restart proxy or proxy@NODE with it");
+        }
+        requirements::mode(mode)?;
+    }
     let paths = Paths::of(lab);
     let plan = load(lab, &paths)?;
     if let Some(node) = &selector.node
@@ -21,9 +40,9 @@ pub fn run(lab: &str, selector: &Selector, kill: bool, say: &dyn Fn(&str)) -> an
         bail!("the lab {lab} has no node {node}; its nodes are {}", names.join(", "));
     }
     if selector.kind == Kind::Dns {
-        return dns(&plan, &paths, selector, kill, say);
+        return dns(&plan, &paths, selector, how.kill, say);
     }
-    let request = Request::Restart { selector: selector.clone(), kill };
+    let request = Request::Restart { selector: selector.clone(), how: *how };
     let mut answers = ask(&paths, &request)?;
     while let Some(answer) = answers.next()? {
         match answer {

@@ -75,6 +75,9 @@ struct ComponentHealth {
     node: String,
     pid: Option<u32>,
     healthy: bool,
+    /// Of a proxy that answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_mode: Option<String>,
     restarts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_exit: Option<String>,
@@ -104,7 +107,8 @@ fn gather(plan: &Plan, paths: &Paths) -> anyhow::Result<LabStatus> {
     healths.extend(dns(plan, paths));
     Ok(LabStatus {
         name: plan.spec.name.clone(),
-        proxy_mode: proxy_mode(paths).unwrap_or_else(|| plan.spec.proxy_mode.to_string()),
+        proxy_mode: mode_of(CONTROL_PLANE, &healths)
+            .unwrap_or_else(|| plan.spec.proxy_mode.to_string()),
         kubeconfig: plan.spec.kubeconfig.clone().unwrap_or_else(|| paths.kubeconfig()),
         cluster_domain: plan.spec.cluster_domain.clone(),
         dns_addresses: plan.dns_addresses.clone(),
@@ -152,6 +156,12 @@ fn health(component: ComponentStatus, paths: &Paths, nodes: Option<&[Node]>) -> 
             Kind::Node => named(nodes, &component.node).is_some_and(is_ready),
             Kind::Proxy => proxy_answers(paths, &component.node, "/healthz").is_some(),
         };
+    let proxy_mode = match component.kind {
+        Kind::Proxy => proxy_answers(paths, &component.node, "/proxyMode")
+            .map(|mode| mode.trim().to_owned())
+            .filter(|mode| !mode.is_empty()),
+        _ => None,
+    };
     let log = paths.logs().join(format!("{}.log", component.name));
     ComponentHealth {
         component: component.kind.name(),
@@ -159,6 +169,7 @@ fn health(component: ComponentStatus, paths: &Paths, nodes: Option<&[Node]>) -> 
         node: component.node,
         pid: component.pid,
         healthy,
+        proxy_mode,
         restarts: component.restarts,
         last_exit: component.last_exit,
         log,
@@ -180,6 +191,7 @@ fn dns(plan: &Plan, paths: &Paths) -> Vec<ComponentHealth> {
                 node: node.name.clone(),
                 pid: Some(pid),
                 healthy: ready.is_some(),
+                proxy_mode: None,
                 restarts,
                 last_exit: None,
                 log: PathBuf::from(format!("kubectl logs -n kube-system {pod}")),
@@ -198,10 +210,22 @@ fn proxy_answers(paths: &Paths, node: &str, path: &str) -> Option<String> {
     netns.run(|| http::get(local(10249), path, PATIENCE)).ok()?.ok()
 }
 
-/// The mode that the control plane's proxy chose.
-fn proxy_mode(paths: &Paths) -> Option<String> {
-    let mode = proxy_answers(paths, CONTROL_PLANE, "/proxyMode")?;
-    Some(mode.trim().to_owned()).filter(|mode| !mode.is_empty())
+/// The mode that the proxy of a node is in.
+fn mode_of(node: &str, components: &[ComponentHealth]) -> Option<String> {
+    let modes = components.iter().filter(|component| component.node == node);
+    modes.filter_map(|component| component.proxy_mode.clone()).next()
+}
+
+/// The modes of all proxies: that of the control plane, and where another one is.
+fn modes(status: &LabStatus) -> String {
+    let mut text = status.proxy_mode.clone();
+    for component in &status.components {
+        if let Some(mode) = component.proxy_mode.as_ref().filter(|mode| **mode != status.proxy_mode)
+        {
+            let _ = write!(text, ", {mode} on {}", component.node);
+        }
+    }
+    text
 }
 
 fn text(status: &LabStatus) -> String {
@@ -215,7 +239,7 @@ fn text(status: &LabStatus) -> String {
     };
     let _ = writeln!(out, "Lab:         {}", status.name);
     let _ = writeln!(out, "Supervisor:  {supervisor}");
-    let _ = writeln!(out, "Proxy mode:  {}", status.proxy_mode);
+    let _ = writeln!(out, "Proxy mode:  {}", modes(status));
     let _ = writeln!(out, "Kubeconfig:  {}\n", status.kubeconfig.display());
     let mut nodes = table(["NODE", "STATUS", "ADDRESSES", "POD CIDRS"]);
     for node in &status.nodes {

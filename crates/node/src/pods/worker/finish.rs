@@ -195,24 +195,9 @@ impl Worker {
         }
     }
 
-    /// Removes the pod's files, logs included.
     async fn forget(&self) {
-        let (dir, data) = (self.dir.clone(), self.runtime.pod_data(&self.uid));
-        let removed = tokio::task::spawn_blocking(move || {
-            for path in [dir, data] {
-                mount::detach_below(&path)?;
-                match std::fs::remove_dir_all(&path) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(portolan_linux::Failed::new(
-                            format!("remove {}", path.display()),
-                            e,
-                        ));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
-        });
+        let (runtime, uid) = (Arc::clone(&self.runtime), self.uid.clone());
+        let removed = tokio::task::spawn_blocking(move || runtime.forget(&uid));
         if let Ok(Err(e)) = removed.await {
             tracing::warn!(pod = self.key(), error = report(&e), "files of an ended pod are left");
         }

@@ -305,6 +305,30 @@ fn modes_take_over_from_each_other_and_leave_nothing() {
     assert!(!lab.host.bpf.as_ref().unwrap().join("portolan").exists());
 }
 
+/// A proxy may be killed while it tries whether the kernel takes its programs.
+#[test]
+fn what_a_killed_probe_left_is_removed_and_a_live_one_is_not() {
+    let lab = Lab::new("nftables");
+    lab.node.run(|| datapath::open("ebpf", &lab.host).unwrap());
+    let root = lab.host.bpf.clone().unwrap();
+    let [left, live] = ["probe_left", "probe_live"].map(|name| root.join(name));
+    let inside = left.join("portolan/netns_1/maps_0_1");
+    for directory in [&inside, &live] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    let claim = std::fs::File::open(&live).unwrap();
+    claim.lock().unwrap();
+    lab.node.run(|| datapath::open("ebpf", &lab.host).unwrap());
+    assert!(!left.exists() && live.exists());
+    // Whoever starts in another mode clears as well.
+    std::fs::create_dir_all(&inside).unwrap();
+    lab.node.run(|| datapath::clear(Some("nftables"), &lab.host).unwrap());
+    assert!(!left.exists() && live.exists());
+    drop(claim);
+    lab.node.run(|| datapath::clear(Some("nftables"), &lab.host).unwrap());
+    assert!(!live.exists());
+}
+
 #[test]
 fn what_is_missing_is_said_with_its_remedy() {
     let lab = Lab::new("ebpf");

@@ -11,6 +11,7 @@ use crate::lab::control::{ComponentStatus, Exited, Request, Restarted, Status};
 use crate::lab::paths::Paths;
 use crate::lab::plan::{Component, Kind, Selector};
 use crate::lab::process;
+use crate::lab::restart::How;
 use crate::supervise::Backoff;
 
 /// How long a component may take to stop before it is killed.
@@ -132,16 +133,19 @@ impl Children {
                     self.listeners.push(reply);
                 }
             }
-            Request::Restart { selector, kill } => self.restart(&selector, kill, &reply),
+            Request::Restart { selector, how } => self.restart(&selector, &how, &reply),
         }
     }
 
-    fn restart(&mut self, selector: &Selector, kill: bool, reply: &Reply) {
+    fn restart(&mut self, selector: &Selector, how: &How, reply: &Reply) {
         let mut any = false;
         for child in &mut self.children {
             if child.component.is_selected(selector) {
                 any = true;
-                child.restart(kill, reply.clone());
+                if let Some(mode) = how.proxy_mode {
+                    child.component.set_flag("proxy-mode", mode);
+                }
+                child.restart(how.kill, reply.clone());
             }
         }
         if !any {

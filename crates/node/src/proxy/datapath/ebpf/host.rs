@@ -1,6 +1,8 @@
 //! What the socket half needs of the machine, and what to do where it is missing.
 
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use portolan_linux::bpf::{self, LoadError};
@@ -15,6 +17,8 @@ use crate::proxy::datapath::Host;
 const USUAL: &str = "/sys/fs/bpf";
 /// Where one is mounted by us if it has none.
 const OWN: &str = "/run/portolan-bpf";
+/// What the directories are called in which it is tried whether the kernel takes the programs.
+const PROBE: &str = "probe_";
 
 /// The socket half does not work.
 #[derive(Debug, thiserror::Error)]
@@ -131,21 +135,52 @@ pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
 /// Whether the kernel takes the programs and lets them run at the cgroup; nothing stays. They know
 /// no Service, so they pass all that they meet meanwhile.
 pub(super) fn probe(root: &Path, cookie: u64, cgroup: &Path) -> Result<(), EbpfError> {
-    let directory = root.join(format!("probe_{}", std::process::id()));
+    let directory = root.join(format!("{PROBE}{}", std::process::id()));
+    let _claimed = claim(&directory)?;
     let pins = Pins::on_trial(&directory, cookie);
     let small = Sizes { frontends: 1, pools: 1, slots: 1, backends: 1 };
     let tried = pins.make(small, cookie).and_then(|made| pins.attach(&made, cgroup));
-    let removed = std::fs::remove_dir_all(&directory);
+    let removed = fs::remove_dir_all(&directory);
     tried?;
-    removed.map_err(|source| EbpfError::Files { action: "remove", path: directory, source })
+    removed.map_err(files("remove", &directory))
+}
+
+fn files(action: &'static str, path: &Path) -> impl Fn(io::Error) -> EbpfError {
+    move |source| EbpfError::Files { action, path: path.to_owned(), source }
+}
+
+/// Makes the directory and locks it, which lasts until the process ends, however it does.
+fn claim(directory: &Path) -> Result<File, EbpfError> {
+    loop {
+        fs::create_dir_all(directory).map_err(files("create", directory))?;
+        let claimed = File::open(directory).map_err(files("open", directory))?;
+        claimed.lock().map_err(files("lock", directory))?;
+        // Somebody who swept may have been faster.
+        let inode = claimed.metadata().map_err(files("read", directory))?.ino();
+        if fs::metadata(directory).is_ok_and(|there| there.ino() == inode) {
+            return Ok(claimed);
+        }
+    }
+}
+
+/// Removes what probes left whose process was killed meanwhile: programs stay at the cgroup, and
+/// maps in the kernel, for as long as they are pinned.
+pub(super) fn sweep(root: &Path) {
+    let is_probe = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
+    for entry in fs::read_dir(root).into_iter().flatten().flatten().filter(is_probe) {
+        let Ok(directory) = File::open(entry.path()) else { continue };
+        if directory.try_lock().is_ok() {
+            tracing::debug!(path = %entry.path().display(), "removing what a probe left");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Whether nobody has pinned anything here; some kernels put two files of their own into every
 /// BPF file system.
 fn is_empty(root: &Path) -> bool {
     let own = |name: &std::ffi::OsStr| ["maps.debug", "progs.debug"].iter().any(|own| name == *own);
-    std::fs::read_dir(root)
-        .is_ok_and(|entries| entries.flatten().all(|entry| own(&entry.file_name())))
+    fs::read_dir(root).is_ok_and(|entries| entries.flatten().all(|entry| own(&entry.file_name())))
 }
 
 /// Removes what the socket half of this network namespace put into the machine.
@@ -156,13 +191,14 @@ pub(super) fn clear(host: &Host) -> Result<(), EbpfError> {
         Err(_) => return Ok(()),
     };
     for root in roots(host).iter().filter(|path| bpf::is_bpffs(path)) {
+        sweep(root);
         let pins = Pins::of(root, cookie, is_shared(host));
         if pins.exist() {
             pins.remove()?;
         }
         if root == Path::new(OWN) && is_empty(root) {
             portolan_linux::mount::detach(root)?;
-            let _ = std::fs::remove_dir(root);
+            let _ = fs::remove_dir(root);
         }
     }
     Ok(())

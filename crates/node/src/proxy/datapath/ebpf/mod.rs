@@ -72,6 +72,7 @@ impl Ebpf {
         let shared =
             host::is_shared(host).then(NetNs::current).transpose().map_err(EbpfError::from)?;
         let pins = Pins::of(&root, cookie, shared.is_some());
+        host::sweep(&root);
         let live = pins.live().and_then(|generation| Live::open(generation).ok());
         if live.is_none() {
             host::probe(&root, cookie, &cgroup)?;
