@@ -95,18 +95,20 @@ impl Cgroup {
         Ok(found)
     }
 
+    /// The threads in this very group, not those in groups below.
+    pub fn threads(&self) -> Attempt<Vec<u32>> {
+        match fs::read_to_string(self.path.join("cgroup.threads")) {
+            Ok(text) => Ok(text.lines().filter_map(|l| l.parse().ok()).collect()),
+            Err(e) if gone(&e) => Ok(Vec::new()),
+            Err(e) => {
+                Err(Failed::new(format!("list threads of cgroup {}", self.path.display()), e))
+            }
+        }
+    }
+
     /// The threads in this group and all groups below, threaded ones too.
     pub fn all_threads(&self) -> Attempt<Vec<u32>> {
-        let mut found: Vec<u32> = match fs::read_to_string(self.path.join("cgroup.threads")) {
-            Ok(text) => text.lines().filter_map(|l| l.parse().ok()).collect(),
-            Err(e) if gone(&e) => Vec::new(),
-            Err(e) => {
-                return Err(Failed::new(
-                    format!("list threads of cgroup {}", self.path.display()),
-                    e,
-                ));
-            }
-        };
+        let mut found = self.threads()?;
         for child in self.children()? {
             found.extend(child.all_threads()?);
         }

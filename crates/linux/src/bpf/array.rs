@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::Map;
 use crate::error::{Attempt, Failed};
@@ -98,19 +98,6 @@ impl SharedArray {
         let place = self.at(index, offset, 8);
         // SAFETY: as in `word`, aligned to eight.
         unsafe { AtomicU64::from_ptr(place.as_ptr().cast()) }
-    }
-
-    /// Makes an element's words these. Returns whether any was another.
-    pub fn set(&self, index: u32, words: &[u32]) -> bool {
-        let mut changed = false;
-        for (number, word) in words.iter().enumerate() {
-            let place = self.word(index, number * 4);
-            if place.load(Ordering::Relaxed) != *word {
-                place.store(*word, Ordering::Release);
-                changed = true;
-            }
-        }
-        changed
     }
 }
 

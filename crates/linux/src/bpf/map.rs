@@ -14,6 +14,10 @@ pub struct MapShape {
     pub max_entries: u32,
 }
 
+/// A place between the elements of a hash. It stays one while elements come and go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor(Option<[u8; 16]>);
+
 /// A map, open.
 #[derive(Debug)]
 pub struct Map {
@@ -149,39 +153,33 @@ impl Map {
 
     /// All elements of a hash. What changes meanwhile may be missed or come twice.
     pub fn entries(&self) -> Attempt<Entries> {
+        let (mut all, mut next) = self.read(Cursor::default(), Self::BATCH)?;
+        while let Some(cursor) = next {
+            let (more, after) = self.read(cursor, Self::BATCH)?;
+            all.keys.extend(more.keys);
+            all.values.extend(more.values);
+            next = after;
+        }
+        Ok(all)
+    }
+
+    /// At most `room` elements of a hash from `cursor` on, and where to go on after them. More only
+    /// where the kernel cannot part them.
+    pub fn read(&self, cursor: Cursor, room: usize) -> Attempt<(Entries, Option<Cursor>)> {
         let (key, value) = (self.shape.key, self.shape.value);
-        let mut entries = Entries { shape: (key, value), ..Entries::default() };
-        let mut cursor: Option<[u8; 16]> = None;
-        let mut room = Self::BATCH;
-        loop {
-            let start = entries.len();
-            entries.keys.resize((start + room) * key, 0);
-            entries.values.resize((start + room) * value, 0);
-            let mut next = cursor;
-            let read = sys::read_batch(
-                self.fd.as_raw_fd(),
-                &mut next,
-                &mut entries.keys[start * key..],
-                &mut entries.values[start * value..],
-                room as u32,
-            );
-            let (count, last) = match read {
-                Ok(read) => read,
-                // One bucket holds more than fits: once more from the same place.
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    entries.keys.truncate(start * key);
-                    entries.values.truncate(start * value);
-                    room *= 2;
-                    continue;
-                }
-                Err(error) => return Err(Failed::new(format!("read map {}", self.name), error)),
-            };
-            entries.keys.truncate((start + count as usize) * key);
-            entries.values.truncate((start + count as usize) * value);
-            cursor = next;
-            if last {
-                return Ok(entries);
+        let (mut keys, mut values) = (vec![0; room * key], vec![0; room * value]);
+        let mut next = cursor.0;
+        let fd = self.fd.as_raw_fd();
+        match sys::read_batch(fd, &mut next, &mut keys, &mut values, room as u32) {
+            Ok((count, last)) => {
+                keys.truncate(count as usize * key);
+                values.truncate(count as usize * value);
+                let entries = Entries { keys, values, shape: (key, value) };
+                Ok((entries, (!last).then_some(Cursor(next))))
             }
+            // One bucket holds more than fits.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => self.read(cursor, room * 2),
+            Err(error) => Err(Failed::new(format!("read map {}", self.name), error)),
         }
     }
 }

@@ -13,7 +13,7 @@ pub use array::SharedArray;
 pub use fs::{is_bpffs, mount_bpffs};
 pub use ids::{Kind, ids};
 pub use link::{Hook, Link, LinkState};
-pub use map::{Entries, Map, MapShape};
+pub use map::{Cursor, Entries, Map, MapShape};
 pub use object::{LoadError, Object, Program, load};
 
 use std::os::fd::AsRawFd;

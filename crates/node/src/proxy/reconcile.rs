@@ -1,5 +1,6 @@
 //! The loop: news → snapshot → desired → changes → datapath.
 
+use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use portolan_model::frontend::{Action, Family};
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
 use super::conntrack::{Sweep, Sweeper};
-use super::datapath::{self, Applied, ApplyError, Datapath, ModeError, Redialled, Scope};
+use super::datapath::{self, Applied, ApplyError, Datapath, Drift, ModeError, Redialled, Scope};
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
@@ -112,6 +113,7 @@ pub async fn run(
     let mut triggers: Vec<Timestamp> = Vec::new();
     let mut drift = interval(config.drift_period);
     drift.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looking = Looking::Not;
     let mut others_cleared = false;
     // Whole lists came in, and left holes in the heap when they were trimmed.
     let mut bloated = false;
@@ -147,20 +149,19 @@ pub async fn run(
                 if checks.failed() {
                     checks.update(&work.desired.health_checks(), &addresses, &health);
                 }
-                // Whole maps may be compared: not on the thread that serves others.
-                let (returned, drifted) = spawn_blocking(move || {
-                    if let Err(error) = work.datapath.tend() {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "what ended could not be cleaned up; trying again",
-                        );
-                    }
-                    let drifted = work.datapath.may_have_drifted();
-                    (work, drifted)
+                work = spawn_blocking(move || tend(work)).await?;
+                looking = Looking::Due;
+                continue;
+            }
+            () = looking.due(), if retry_at.is_none() => {
+                let (returned, found) = spawn_blocking(move || {
+                    let found = work.datapath.look_for_drift();
+                    (work, found)
                 })
                 .await?;
                 work = returned;
-                if !drifted {
+                looking = Looking::after(found);
+                if found != Drift::Possible {
                     continue;
                 }
                 work.full = true;
@@ -200,6 +201,7 @@ pub async fn run(
             continue;
         }
         health.queued();
+        looking = looking.after_others();
         if retry_at.is_some_and(|at| at > tokio::time::Instant::now()) {
             continue;
         }
@@ -262,6 +264,47 @@ pub async fn run(
     }
     tracing::info!("proxy stops; Services go on working");
     Ok(())
+}
+
+/// How far a round of looking for drift is.
+#[derive(Clone, Copy, Debug)]
+enum Looking {
+    Not,
+    Due,
+    /// A piece is done; whatever else waits comes before the next.
+    Polite,
+}
+
+impl Looking {
+    fn after(found: Drift) -> Self {
+        if found == Drift::Unfinished { Self::Polite } else { Self::Not }
+    }
+
+    /// Something else was done; however much more of that there is, the round goes on.
+    fn after_others(self) -> Self {
+        if matches!(self, Self::Polite) { Self::Due } else { self }
+    }
+
+    /// Until the next piece is due.
+    async fn due(self) {
+        match self {
+            Self::Not => pending().await,
+            Self::Due => {}
+            // Whatever is ready now goes first.
+            Self::Polite => yield_now().await,
+        }
+    }
+}
+
+/// Finishes what had to wait.
+fn tend(mut work: Work) -> Work {
+    if let Err(error) = work.datapath.tend() {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "what ended could not be cleaned up; trying again",
+        );
+    }
+    work
 }
 
 /// Takes in one piece of news.

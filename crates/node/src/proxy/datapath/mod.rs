@@ -86,6 +86,16 @@ pub struct Redialled {
     pub ended: usize,
 }
 
+/// What looking for others' changes has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    None,
+    /// Something differs: a full pass is needed.
+    Possible,
+    /// There is more to look at.
+    Unfinished,
+}
+
 /// What a datapath can do on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -138,6 +148,12 @@ pub trait Datapath: Send {
     /// Whether somebody may have touched the host's tables since the last call of any method;
     /// cheap enough to ask every few seconds.
     fn may_have_drifted(&mut self) -> bool;
+
+    /// The same in pieces, where it takes longer than a change may have to wait: looks at the next
+    /// one. Between two of them everything else may be called.
+    fn look_for_drift(&mut self) -> Drift {
+        if self.may_have_drifted() { Drift::Possible } else { Drift::None }
+    }
 
     /// Reads back what the host holds, in the model's terms.
     fn observe(&mut self) -> Result<Observed, ApplyError>;

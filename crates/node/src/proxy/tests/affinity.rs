@@ -1,7 +1,10 @@
+use std::net::TcpStream;
+
 use portolan_model::Event;
 use portolan_model::object::Protocol;
 
 use super::lab::{Heard, Lab, NODE_V6, OUTSIDE, OUTSIDE_V6};
+use super::socket::{crowd, map, translated};
 use super::*;
 
 in_every_mode! {
@@ -51,6 +54,33 @@ fn a_client_keeps_its_pod_until_the_pod_goes(lab: &Lab) {
     for _ in 0..10 {
         assert_eq!(server(lab, "10.244.0.3"), second);
     }
+}
+
+#[test]
+fn maps_for_clients_are_made_when_needed_and_wander_along() {
+    let lab = Lab::new("ebpf");
+    let pods = ["10.244.1.2", "10.244.1.3", "10.244.2.2"];
+    let mut proxy = Proxy::start_with(&lab, view(), with_pods(&pods));
+    let stream = lab.at(ip("10.244.0.3")).run(|| TcpStream::connect("10.96.0.9:80").unwrap());
+    let room = |name| map(&lab, name).shape().max_entries;
+    assert_eq!(room("affinity"), 1, "nobody is kept");
+    let mut sticky = blue();
+    sticky.affinity_seconds = Some(60);
+    proxy.hear([Event::Service(sticky)]);
+    assert_eq!(room("affinity"), 16_384);
+    let first = server(&lab, "10.244.0.3");
+    let before = room("backends4");
+    for name in ["a", "bb"] {
+        proxy.hear(crowd(name, 700));
+        // What goes meanwhile leaves numbers free that the client's pod does not take.
+        proxy.hear([Event::EndpointSlice(slice(&[&pods[..], &["10.244.2.3"]].concat()))]);
+        proxy.hear([Event::EndpointSlice(slice(&pods))]);
+    }
+    assert!(room("backends4") > before, "there are new maps");
+    assert!((0..20).all(|_| server(&lab, "10.244.0.3") == first));
+    assert_eq!(proxy.restart().writes, 0);
+    assert_eq!(translated(&lab), 0);
+    drop(stream);
 }
 
 /// Who answers a client at that address.

@@ -3,6 +3,7 @@
 mod affinity;
 mod classic;
 mod connections;
+mod drift;
 mod ipvs;
 mod kin;
 mod lab;

@@ -47,6 +47,23 @@ pub(super) fn map(lab: &Lab, name: &str) -> Map {
     Map::open(generations[0].join(name)).unwrap()
 }
 
+/// A Service with so many pods that nobody dials; the length of its name is in its address.
+pub(super) fn crowd(name: &str, pods: u32) -> [Event; 2] {
+    let mut service = blue();
+    service.name = ObjectName::new("default", name);
+    service.service_type = ServiceType::ClusterIP;
+    service.cluster_ips = vec![[10, 96, 1, name.len() as u8].into()];
+    service.external_ips = vec![];
+    let mut slice = slice(&[]);
+    slice.name = ObjectName::new("default", format!("{name}-v4"));
+    slice.service = Some(service.name.clone());
+    let pod = |number: u32| std::net::Ipv4Addr::from(0x0AF4_8000 + number).to_string();
+    let pods: Vec<_> = (0..pods).map(pod).collect();
+    let pods: Vec<_> = pods.iter().map(String::as_str).collect();
+    slice.endpoints = super::slice(&pods).endpoints;
+    [Event::Service(service), Event::EndpointSlice(slice)]
+}
+
 /// How many connections the tables beneath have translated.
 pub(super) fn translated(lab: &Lab) -> usize {
     lab.node.run(|| {
@@ -184,28 +201,13 @@ fn maps_grow_before_they_are_full_and_nobody_notices() {
     let lab = Lab::new("ebpf");
     let mut proxy = Proxy::start_with(&lab, view(), with_pods(&["10.244.1.2"]));
     let stream = lab.at(ip(POD)).run(|| TcpStream::connect(VIP).unwrap());
-    let room = map(&lab, "backends").shape().max_entries;
-    let many = |name: &str| {
-        let mut service = blue();
-        service.name = ObjectName::new("default", name);
-        service.service_type = ServiceType::ClusterIP;
-        service.cluster_ips = vec![[10, 96, 1, name.len() as u8].into()];
-        service.external_ips = vec![];
-        let mut slice = slice(&[]);
-        slice.name = ObjectName::new("default", format!("{name}-v4"));
-        slice.service = Some(service.name.clone());
-        let pod = |number: u32| std::net::Ipv4Addr::from(0x0AF4_8000 + number).to_string();
-        let pods: Vec<_> = (0..700).map(pod).collect();
-        let pods: Vec<_> = pods.iter().map(String::as_str).collect();
-        slice.endpoints = super::slice(&pods).endpoints;
-        [Event::Service(service), Event::EndpointSlice(slice)]
-    };
+    let room = map(&lab, "backends4").shape().max_entries;
     for name in ["a", "bb", "ccc", "dddd"] {
-        proxy.hear(many(name));
+        proxy.hear(crowd(name, 700));
         assert_eq!(proxy.differences(), [""; 0], "{name}");
         assert!(matches!(lab.dial(ip(POD), Protocol::Tcp, to(VIP)), Heard::Answer { .. }));
     }
-    assert!(map(&lab, "backends").shape().max_entries > room, "they were too small");
+    assert!(map(&lab, "backends4").shape().max_entries > room, "they were too small");
     assert_eq!(lab.at(ip(POD)).run(|| stream.peer_addr().unwrap()), to(VIP));
     assert_eq!(translated(&lab), 0);
     // Sizes are found again, and what goes makes room.
@@ -214,7 +216,7 @@ fn maps_grow_before_they_are_full_and_nobody_notices() {
     for round in 0..4 {
         for name in ["a", "bb", "ccc", "dddd"] {
             proxy.hear([Event::ServiceDeleted(ObjectName::new("default", name))]);
-            proxy.hear(many(name));
+            proxy.hear(crowd(name, 700));
         }
         assert_eq!(proxy.differences(), [""; 0], "round {round}");
     }
@@ -250,7 +252,7 @@ fn meddling_with_programs_and_maps_is_noticed_and_mended() {
             }
         }),
         ("backends wiped", &|lab| {
-            let backends = map(lab, "backends");
+            let backends = map(lab, "backends4");
             for number in 1..8_u32 {
                 backends.put(&number.to_ne_bytes(), &zeroes(&backends)).unwrap();
             }

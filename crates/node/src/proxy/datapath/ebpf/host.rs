@@ -8,7 +8,7 @@ use portolan_linux::netns::NetNs;
 use portolan_linux::{Failed, cgroup};
 
 use super::pins::Pins;
-use super::plane::Sizes;
+use super::sizes::Sizes;
 use crate::proxy::datapath::Host;
 
 /// Where the machine usually has its BPF file system.
@@ -70,7 +70,8 @@ pub enum EbpfError {
 
 impl EbpfError {
     pub(super) fn full(sizes: Sizes, source: Self) -> Self {
-        let Sizes { frontends, pools, backends, .. } = sizes;
+        let Sizes { frontends, pools, backends4, backends6, .. } = sizes;
+        let backends = backends4 + backends6;
         Self::Full { frontends, pools, backends, source: Box::new(source) }
     }
 
@@ -133,8 +134,7 @@ pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
 pub(super) fn probe(root: &Path, cookie: u64, cgroup: &Path) -> Result<(), EbpfError> {
     let directory = root.join(format!("probe_{}", std::process::id()));
     let pins = Pins::of(&directory, cookie, true);
-    let small = Sizes { frontends: 1, pools: 1, slots: 1, backends: 1 };
-    let tried = pins.make(small, cookie).and_then(|made| pins.attach(&made, cgroup));
+    let tried = pins.make(Sizes::SMALLEST, cookie).and_then(|made| pins.attach(&made, cgroup));
     let removed = std::fs::remove_dir_all(&directory);
     tried?;
     removed.map_err(|source| EbpfError::Files { action: "remove", path: directory, source })

@@ -32,6 +32,9 @@ pub(super) const TALKS: usize = 224;
 pub(super) const NODE_ONLY: u32 = 1;
 pub(super) const RESERVED: u32 = 2;
 
+/// Of so many backends on this node the dialler's own is looked for.
+pub(super) const LOCALS: usize = 128;
+
 /// What is known of a network namespace: nobody has looked; it is this node's; it is not.
 pub(super) const ASKED: u32 = 0;
 pub(super) const MEMBER: u32 = 1;
@@ -45,11 +48,23 @@ pub(super) mod pool {
     pub(in super::super) const GENERATION: usize = 20;
 }
 
-/// `struct backend`, in bytes.
-pub(super) mod backend {
-    pub(in super::super) const POOL: usize = 20;
-    pub(in super::super) const SERIAL: usize = 24;
+/// How many slots, or IPv4 backends, share one element of their array.
+pub(super) const TOGETHER: u32 = 2;
+
+/// `struct backend4` and `struct backend6`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BackendShape {
+    /// How many share one element of the array.
+    pub(super) together: u32,
+    pub(super) size: usize,
+    pub(super) port_serial: usize,
+    pub(super) pool: usize,
 }
+
+pub(super) const BACKEND4: BackendShape =
+    BackendShape { together: TOGETHER, size: 12, port_serial: 4, pool: 8 };
+pub(super) const BACKEND6: BackendShape =
+    BackendShape { together: 1, size: 24, port_serial: 16, pool: 20 };
 
 /// `struct frontend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,29 +115,14 @@ pub(super) fn read_key(key: &[u8]) -> Option<(SocketAddr, u8)> {
     Some((SocketAddr::new(IpAddr::from(ip).to_canonical(), port), *key.get(18)?))
 }
 
-/// The words of `struct backend`.
-pub(super) fn backend_words(address: &SocketAddr, pool: u32, serial: u32) -> [u32; 8] {
-    let mut bytes = [0_u8; 32];
-    bytes[..16].copy_from_slice(&mapped(&address.ip()));
-    bytes[16..18].copy_from_slice(&address.port().to_be_bytes());
-    let mut words = [0; 8];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    }
-    words[backend::POOL / 4] = pool;
-    words[backend::SERIAL / 4] = serial;
-    words
+/// `port_serial` of a backend.
+pub(super) fn port_serial(port: u16, serial: u16) -> u32 {
+    u32::from(serial) << 16 | u32::from(port.to_be())
 }
 
-/// The address in the words of `struct backend`.
-pub(super) fn backend_address(words: &[u32; 8]) -> SocketAddr {
-    let mut bytes = [0_u8; 20];
-    for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
-        bytes.copy_from_slice(&word.to_ne_bytes());
-    }
-    let ip = Ipv6Addr::from(*bytes.first_chunk::<16>().unwrap_or(&[0; 16]));
-    let port = u16::from_be_bytes([bytes[16], bytes[17]]);
-    SocketAddr::new(IpAddr::from(ip).to_canonical(), port)
+/// Port and serial.
+pub(super) fn read_port_serial(word: u32) -> (u16, u16) {
+    (u16::from_be(word as u16), (word >> 16) as u16)
 }
 
 /// `pool.range` and `pool.local`: where slots begin, and how many there are.
@@ -173,14 +173,17 @@ mod tests {
                 [key_length, 16, 18].as_slice(),
                 &[size_of_val(&Entry { pool: 0, flags: 0 }.bytes()), 4],
                 &[24, pool::LOCAL, pool::AFFINITY, pool::GENERATION],
-                &[size_of_val(&[0_u32; 8]), 16, backend::POOL, backend::SERIAL],
+                &[size_of::<[u32; TOGETHER as usize]>()],
+                &[BACKEND4.size, BACKEND4.port_serial, BACKEND4.pool],
+                &[BACKEND4.size * BACKEND4.together as usize],
+                &[BACKEND6.size, BACKEND6.port_serial, BACKEND6.pool],
                 &[16, 8],
                 &[KEPT, 4, 8],
                 // `struct kinship`, which programs alone know.
                 &[16],
                 &[PEER, key_length],
                 &[TALKS],
-                &[NODE_ONLY as usize, RESERVED as usize],
+                &[NODE_ONLY as usize, RESERVED as usize, LOCALS],
                 &[ASKED as usize, MEMBER as usize, STRANGER as usize],
             ]
             .concat()
@@ -193,8 +196,8 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             let key = key(&address.ip(), address.port(), 17);
             assert_eq!(read_key(&key), Some((address, 17)));
-            assert_eq!(backend_address(&backend_words(&address, 7, 9)), address);
         }
+        assert_eq!(read_port_serial(port_serial(8080, 9)), (8080, 9));
         assert_eq!(read_range(range(5, 12)), (5, 12));
         let entry = Entry { pool: 3, flags: RESERVED };
         assert_eq!(Entry::read(&entry.bytes()), Some(entry));

@@ -4,27 +4,33 @@
 //! the pool's range that leads to them, pools before frontends; and a program that meets a backend
 //! of another pool than it came for leaves the connection to the tables beneath.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use portolan_linux::bpf::{Map, SharedArray};
+use portolan_linux::bpf::{Cursor, Map};
 use portolan_linux::{Attempt, Failed};
 use portolan_model::Desired;
-use portolan_model::frontend::PoolKey;
+use portolan_model::backend::{Backend, Pool};
+use portolan_model::frontend::{Family, PoolKey};
 
-use super::layout::{Entry, Key, backend, backend_address, backend_words, pool, read_range};
-use super::numbers::room;
-use super::plane::{Plane, Sizes, Writes};
-use super::pool::{Local, Member, PoolState, PoolWords, local_room};
+use super::arrays::{Backends, Pools, Slots};
+use super::layout::{Entry, Key, read_range};
+use super::numbers::{Bits, room};
+use super::plane::{Plane, Writes};
+use super::pool::{Local, PoolState, PoolWords, address, local_room};
 use super::served::{keys, served};
+use super::sizes::Sizes;
 
 #[derive(Debug)]
 pub(super) struct Maps {
-    pub(super) frontends: Map,
-    pools: SharedArray,
-    slots: SharedArray,
-    backends: SharedArray,
+    frontends: Map,
+    pub(super) pools: Pools,
+    pub(super) slots: Slots,
+    backends4: Backends,
+    backends6: Backends,
+    affinity: Map,
     pub(super) connected: Map,
     pub(super) namespaces: Map,
 }
@@ -33,18 +39,20 @@ pub(super) struct Maps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) words: PoolWords,
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<(u32, SocketAddr)>,
     /// Numbers of those that are pods of this node.
-    pub(super) local: Vec<u32>,
+    pub(super) local: Box<[u32]>,
 }
 
 impl Maps {
     pub(super) fn open(directory: &Path) -> Attempt<Self> {
         let maps = Self {
             frontends: Map::open(directory.join("frontends"))?,
-            pools: SharedArray::open(directory.join("pools"))?,
-            slots: SharedArray::open(directory.join("slots"))?,
-            backends: SharedArray::open(directory.join("backends"))?,
+            pools: Pools::open(directory)?,
+            slots: Slots::open(directory)?,
+            backends4: Backends::open(directory, Family::Ipv4)?,
+            backends6: Backends::open(directory, Family::Ipv6)?,
+            affinity: Map::open(directory.join("affinity"))?,
             connected: Map::open(directory.join("connected"))?,
             namespaces: Map::open(directory.join("namespaces"))?,
         };
@@ -61,117 +69,108 @@ impl Maps {
             frontends: self.frontends.shape().max_entries,
             pools: self.pools.len(),
             slots: self.slots.len(),
-            backends: self.backends.len(),
+            backends4: self.backends4.len(),
+            backends6: self.backends6.len(),
+            affinity: self.affinity.shape().max_entries,
+        }
+    }
+
+    pub(super) fn backends(&self, family: Family) -> &Backends {
+        match family {
+            Family::Ipv4 => &self.backends4,
+            Family::Ipv6 => &self.backends6,
         }
     }
 
     /// The frontends as they lie in the map.
     pub(super) fn frontends(&self) -> Attempt<HashMap<Key, Entry>> {
-        let entries = self.frontends.entries()?;
-        let read = |(key, value): (&[u8], &[u8])| Some((*key.first_chunk()?, Entry::read(value)?));
-        Ok(entries.iter().filter_map(read).collect())
+        let mut all = HashMap::new();
+        let mut cursor = Some(Cursor::default());
+        while let Some(from) = cursor {
+            let (some, next) = self.some_frontends(from, 4096)?;
+            all.extend(some);
+            cursor = next;
+        }
+        Ok(all)
     }
 
-    fn words(&self, number: u32) -> [u32; 8] {
-        let mut words = [0; 8];
-        for (index, word) in words.iter_mut().enumerate() {
-            *word = self.backends.word(number, index * 4).load(Ordering::Relaxed);
-        }
-        words
+    /// About so many of the frontends, and where to go on.
+    pub(super) fn some_frontends(
+        &self,
+        from: Cursor,
+        count: usize,
+    ) -> Attempt<(Vec<(Key, Entry)>, Option<Cursor>)> {
+        let (entries, next) = self.frontends.read(from, count)?;
+        let read = |(key, value): (&[u8], &[u8])| Some((*key.first_chunk()?, Entry::read(value)?));
+        Ok((entries.iter().filter_map(read).collect(), next))
     }
 
     /// The pool of that number; `None` when a program could not use all of it.
-    pub(super) fn pool(&self, number: u32) -> Option<Found> {
+    pub(super) fn pool(&self, number: u32, family: Family) -> Option<Found> {
         if number == 0 || number >= self.pools.len() {
             return None;
         }
-        let words = self.pool_words(number);
+        let (words, backends) = (self.pools.get(number), self.backends(family));
         let slots = |range| {
             let (first, count) = read_range(range);
             let inside = u64::from(first) + u64::from(count) <= u64::from(self.slots.len());
             inside.then(|| first..first + count)
         };
         let member = |slot| {
-            let id = self.slots.word(slot, 0).load(Ordering::Relaxed);
-            if id == 0 || id >= self.backends.len() {
-                return None;
-            }
-            let words = self.words(id);
-            let serial = words[backend::SERIAL / 4];
-            let right = words[backend::POOL / 4] == number && serial != 0;
-            right.then(|| Member { address: backend_address(&words), number: id, serial })
+            let id = self.slots.get(slot);
+            let right = id < backends.len() && backends.pool(id) == number;
+            right.then(|| (id, backends.address(id)))
         };
-        let members: Vec<Member> = slots(words.range)?.map(member).collect::<Option<_>>()?;
-        let local = slots(words.local)?.map(|slot| Some(member(slot)?.number));
+        let members = slots(words.range)?.map(member).collect::<Option<_>>()?;
+        let local = slots(words.local)?.map(|slot| Some(member(slot)?.0));
         Some(Found { words, members, local: local.collect::<Option<_>>()? })
-    }
-
-    fn pool_words(&self, number: u32) -> PoolWords {
-        let double = |at| self.pools.double(number, at).load(Ordering::Relaxed);
-        let word = |at| self.pools.word(number, at).load(Ordering::Relaxed);
-        PoolWords {
-            range: double(pool::RANGE),
-            local: double(pool::LOCAL),
-            affinity: word(pool::AFFINITY),
-            generation: word(pool::GENERATION),
-        }
     }
 
     /// What an earlier process left, as far as it is whole and still wanted.
     pub(super) fn adopt(&self, desired: &Desired) -> Attempt<Plane> {
         let held = self.frontends()?;
-        let mut found: HashMap<PoolKey, PoolState> = HashMap::new();
-        let (mut numbers, mut members, mut slots) =
-            (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut adopted: HashMap<PoolKey, PoolState> = HashMap::new();
+        let mut claims = Claims::new(self);
         for (key, frontend) in desired.frontends() {
             let Some(served) = served(desired, key, frontend) else { continue };
             let pool =
                 PoolKey { port: frontend.port.clone(), family: key.family(), scope: served.scope };
-            if found.contains_key(&pool) {
+            if adopted.contains_key(&pool) {
                 continue;
             }
-            for entry in keys(desired, key).iter().filter_map(|key| held.get(key)) {
-                if !numbers.insert(entry.pool) {
-                    continue;
-                }
-                let Some(Found { words, members: all, local }) = self.pool(entry.pool) else {
-                    continue;
-                };
-                let mut alone = |range| {
-                    let (first, count) = read_range(range);
-                    (first..first + count).all(|slot| slots.insert(slot)).then_some(first)
-                };
-                let first = alone(words.range);
-                let again = alone(words.local);
-                if let (Some(first), Some(again)) = (first, again)
-                    && all.iter().all(|member| members.insert(member.number))
-                {
-                    let local =
-                        Local { first: again, members: local, generation: words.generation };
-                    let state = PoolState {
-                        number: entry.pool,
-                        affinity: words.affinity,
-                        first,
-                        room: room(all.len()),
-                        members: all,
-                        local,
-                    };
-                    found.insert(pool, state);
-                    break;
-                }
+            let entries = keys(desired, key);
+            let numbers = entries.iter().filter_map(|key| Some(held.get(key)?.pool));
+            let numbers: HashSet<u32> = numbers.collect();
+            let state = numbers.into_iter().find_map(|number| {
+                claims.pool(
+                    number,
+                    pool.family,
+                    self.pool(number, pool.family)?,
+                    desired.pool(&pool),
+                )
+            });
+            if let Some(state) = state {
+                adopted.insert(pool, state);
             }
         }
-        // Rooms may have been larger than what they hold; nobody else's begins inside.
-        let local = found.values().map(|pool| &pool.local);
+        self.fit_rooms(&mut adopted);
+        let generations = (1..self.pools.len()).map(|number| self.pools.get(number).generation);
+        let last = generations.max().unwrap_or(0);
+        Ok(Plane::adopt(adopted.into_iter().collect(), last, self.sizes()))
+    }
+
+    /// Rooms may have been larger than what they hold; nobody else's begins inside.
+    fn fit_rooms(&self, adopted: &mut HashMap<PoolKey, PoolState>) {
+        let local = adopted.values().map(|pool| &pool.local);
         let local = local.filter(|local| !local.members.is_empty()).map(|local| local.first);
-        let mut starts: Vec<u32> = found.values().map(|pool| pool.first).chain(local).collect();
+        let mut starts: Vec<u32> = adopted.values().map(|pool| pool.first).chain(local).collect();
         starts.sort_unstable();
         let limit = self.slots.len();
         let end = |first: u32| {
             let next = starts.partition_point(|start| *start <= first);
             starts.get(next).copied().unwrap_or(limit)
         };
-        for pool in found.values_mut() {
+        for pool in adopted.values_mut() {
             pool.room = pool.room.min(end(pool.first) - pool.first);
             // These are given back whole.
             let local = &mut pool.local;
@@ -179,28 +178,12 @@ impl Maps {
                 *local = Local::default();
             }
         }
-        let serials = (1..self.backends.len())
-            .map(|number| self.backends.word(number, backend::SERIAL).load(Ordering::Relaxed));
-        let generations = (1..self.pools.len()).map(|number| self.pool_words(number).generation);
-        let last = serials.chain(generations).max().unwrap_or(0);
-        Ok(Plane::adopt(found, last, self.sizes()))
     }
 
-    /// What a program reads first is written last: it never misses a local member of a range.
-    fn set_pool(&self, number: u32, words: PoolWords) -> bool {
-        let found = self.pool_words(number);
-        if found == words {
-            return false;
-        }
-        self.pools.word(number, pool::AFFINITY).store(words.affinity, Ordering::Release);
-        self.pools.double(number, pool::LOCAL).store(words.local, Ordering::Release);
-        self.pools.word(number, pool::GENERATION).store(words.generation, Ordering::Release);
-        self.pools.double(number, pool::RANGE).store(words.range, Ordering::Release);
-        true
-    }
-
-    fn set_gone(&self, number: u32) -> bool {
-        self.backends.word(number, backend::SERIAL).swap(0, Ordering::AcqRel) != 0
+    /// Takes over what numbers meant in earlier maps: sockets and clients remember some.
+    pub(super) fn succeed(&self, before: &Self) {
+        self.backends4.copy(&before.backends4);
+        self.backends6.copy(&before.backends6);
     }
 
     fn set_frontends(
@@ -226,56 +209,58 @@ impl Maps {
     /// Writes what a change needs.
     pub(super) fn write(&self, writes: &Writes) -> Attempt<usize> {
         let mut count = 0;
-        for (pool, member) in &writes.members {
-            let words = backend_words(&member.address, *pool, member.serial);
-            count += usize::from(self.backends.set(member.number, &words));
+        for new in &writes.members {
+            let backends = self.backends(Family::of(&new.address.ip()));
+            count += usize::from(backends.set(new.number, new.pool, new.address));
         }
         for (slot, number) in &writes.slots {
-            count += usize::from(self.slots.set(*slot, &[*number]));
+            count += usize::from(self.slots.set(*slot, *number));
         }
         for (number, words) in &writes.pools {
-            count += usize::from(self.set_pool(*number, *words));
+            count += usize::from(self.pools.set(*number, *words));
         }
         let put = writes.frontends.iter().filter_map(|(key, entry)| Some((*key, (*entry)?)));
         let gone =
             writes.frontends.iter().filter(|(_, entry)| entry.is_none()).map(|(key, _)| *key);
         count += self.set_frontends(put, gone)?;
-        Ok(count + writes.gone.iter().filter(|number| self.set_gone(**number)).count())
+        for (family, number) in &writes.gone {
+            count += usize::from(self.backends(*family).set_gone(*number));
+        }
+        Ok(count)
     }
 
     /// Makes the maps what the plane says, whatever is in them. Returns how many elements differed.
     pub(super) fn mend(&self, plane: &Plane) -> Attempt<usize> {
         let mut count = 0;
-        let mut live = vec![false; self.backends.len() as usize];
-        for pool in plane.pools.values() {
-            for member in &pool.members {
-                live[member.number as usize] = true;
-                let words = backend_words(&member.address, pool.number, member.serial);
-                count += usize::from(self.backends.set(member.number, &words));
+        let mut used = Claims::new(self);
+        for pool in plane.pools() {
+            let (backends, live) = (self.backends(pool.family), used.members(pool.family));
+            for (number, address) in pool.members() {
+                live.insert(number);
+                count += usize::from(backends.set(number, pool.number, address));
             }
         }
-        for pool in plane.pools.values() {
-            for (member, slot) in pool.members.iter().zip(pool.first..) {
-                count += usize::from(self.slots.set(slot, &[member.number]));
-            }
-            for (number, slot) in pool.local.members.iter().zip(pool.local.first..) {
-                count += usize::from(self.slots.set(slot, &[*number]));
+        for pool in plane.pools() {
+            let all = (pool.first..).zip(&pool.numbers);
+            for (slot, number) in all.chain((pool.local.first..).zip(&pool.local.members)) {
+                count += usize::from(self.slots.set(slot, *number));
             }
         }
-        let mut used = vec![false; self.pools.len() as usize];
-        for pool in plane.pools.values() {
-            used[pool.number as usize] = true;
-            count += usize::from(self.set_pool(pool.number, pool.words()));
+        for pool in plane.pools() {
+            used.pools.insert(pool.number);
+            count += usize::from(self.pools.set(pool.number, pool.words()));
         }
         let held = self.frontends()?;
-        let put = plane.frontends.iter().filter(|(key, entry)| held.get(*key) != Some(*entry));
-        let gone = held.keys().filter(|key| !plane.frontends.contains_key(*key));
-        count += self.set_frontends(put.map(|(key, entry)| (*key, *entry)), gone.copied())?;
-        for (number, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-            count += usize::from(self.set_pool(number as u32, PoolWords::default()));
+        let put = plane.frontends.iter().filter(|(key, entry)| held.get(*key) != Some(entry));
+        let gone = held.keys().filter(|key| plane.frontends.get(key).is_none());
+        count += self.set_frontends(put.map(|(key, entry)| (*key, entry)), gone.copied())?;
+        for number in (0..self.pools.len()).filter(|number| !used.pools.contains(*number)) {
+            count += usize::from(self.pools.set(number, PoolWords::default()));
         }
-        for (number, _) in live.iter().enumerate().filter(|(_, live)| !**live) {
-            count += usize::from(self.set_gone(number as u32));
+        for family in Family::BOTH {
+            let (backends, live) = (self.backends(family), used.members(family));
+            let dead = (0..backends.len()).filter(|number| !live.contains(*number));
+            count += dead.filter(|number| backends.set_gone(*number)).count();
         }
         Ok(count)
     }
@@ -284,16 +269,73 @@ impl Maps {
     pub(super) fn withdraw(&self) -> Attempt<()> {
         self.frontends.delete(&self.frontends.entries()?.keys)
     }
+}
 
-    /// Whether the maps are what the plane says, as far as a program can see.
-    pub(super) fn agree(&self, plane: &Plane) -> Attempt<bool> {
-        let pools = plane.pools.values().all(|pool| {
-            self.pool(pool.number).is_some_and(|found| {
-                found.words == pool.words()
-                    && found.members == pool.members
-                    && found.local == pool.local.members
-            })
-        });
-        Ok(pools && self.frontends()? == plane.frontends)
+/// What of the maps is somebody's.
+#[derive(Debug)]
+struct Claims {
+    pools: Bits,
+    slots: Bits,
+    members4: Bits,
+    members6: Bits,
+}
+
+impl Claims {
+    fn new(maps: &Maps) -> Self {
+        Self {
+            pools: Bits::below(maps.pools.len()),
+            slots: Bits::below(maps.slots.len()),
+            members4: Bits::below(maps.backends4.len()),
+            members6: Bits::below(maps.backends6.len()),
+        }
+    }
+
+    fn members(&mut self, family: Family) -> &mut Bits {
+        match family {
+            Family::Ipv4 => &mut self.members4,
+            Family::Ipv6 => &mut self.members6,
+        }
+    }
+
+    /// A pool that was found, if all of it is its own and as we write it.
+    fn pool(
+        &mut self,
+        number: u32,
+        family: Family,
+        found: Found,
+        wanted: Option<&Pool>,
+    ) -> Option<PoolState> {
+        let Found { words, members, local } = found;
+        let ((first, count), (again, more)) = (read_range(words.range), read_range(words.local));
+        let sorted = members.is_sorted_by(|(_, one), (_, next)| one < next);
+        let mut slots = (first..first + count).chain(again..again + more);
+        let alone = self.pools.insert(number)
+            && slots.all(|slot| self.slots.insert(slot))
+            && members.iter().all(|(number, _)| self.members(family).insert(*number));
+        if !alone || !sorted {
+            return None;
+        }
+        Some(PoolState {
+            number,
+            family,
+            affinity: words.affinity,
+            first,
+            room: room(members.len()),
+            backends: backends(&members, wanted),
+            numbers: members.iter().map(|(number, _)| *number).collect(),
+            local: Local { first: again, members: local, generation: words.generation },
+        })
+    }
+}
+
+/// The model's own list, where that is what was found.
+fn backends(found: &[(u32, SocketAddr)], wanted: Option<&Pool>) -> Arc<[Backend]> {
+    let addresses = || found.iter().map(|(_, address)| *address);
+    match wanted.map(|pool| &pool.backends) {
+        Some(backends) if backends.iter().map(address).eq(addresses()) => backends.clone(),
+        // Whether it is local shows in the slots.
+        _ => addresses()
+            .map(|at| Backend { address: at.ip(), port: at.port(), local: false })
+            .collect(),
     }
 }

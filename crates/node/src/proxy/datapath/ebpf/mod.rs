@@ -1,6 +1,9 @@
 //! Mode `ebpf`: sockets of this node are handed their backend when they dial; the nftables tables
 //! beneath serve all else. See README.md in this folder.
 
+mod arrays;
+mod drift;
+mod frontends;
 mod host;
 mod layout;
 mod maps;
@@ -13,20 +16,23 @@ mod pool;
 #[cfg(test)]
 mod reproduce;
 mod served;
+mod sizes;
 mod sockets;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use portolan_linux::bpf;
 use portolan_linux::netns::NetNs;
+use portolan_linux::{Failed, bpf};
 use portolan_model::{Changes, Desired};
 
 use super::nftables::Nftables;
-use super::{Applied, ApplyError, Capabilities, Datapath, Host, Observed, Redialled, Scope};
+use super::{Applied, ApplyError, Capabilities, Datapath, Drift, Host, Observed, Redialled, Scope};
+use drift::Round;
 pub use host::EbpfError;
 use maps::Maps;
+use members::Look;
 use pins::{Generation, Pins};
 use plane::Plane;
 
@@ -42,6 +48,10 @@ pub struct Ebpf {
     live: Option<Live>,
     /// What lies in the maps; `None` before the first pass.
     plane: Option<Plane>,
+    /// A round of looking for what others changed, under way.
+    round: Option<Round>,
+    /// A look at network namespaces, under way.
+    look: Option<Look>,
     /// The last call went well.
     steady: bool,
     /// All that the plane gave up was written over in the maps, so its numbers may be used again
@@ -85,6 +95,8 @@ impl Ebpf {
             shared,
             live,
             plane: None,
+            round: None,
+            look: None,
             steady: false,
             sound: true,
         })
@@ -97,6 +109,7 @@ impl Ebpf {
 
     /// Makes the socket half match in full. Returns how many entries and hooks were changed.
     fn sync(&mut self, desired: &Desired) -> Result<usize, EbpfError> {
+        self.round = None;
         let mut plane = match (self.plane.take(), &self.live) {
             (Some(plane), _) => plane,
             (None, Some(live)) => live.maps.adopt(desired)?,
@@ -104,28 +117,7 @@ impl Ebpf {
         };
         let sound = std::mem::replace(&mut self.sound, false);
         let fits = sound && self.live.is_some() && plane.follow_all(desired).is_ok();
-        let mut fresh = None;
-        if !fits {
-            let sizes = Plane::needed(desired);
-            tracing::info!(
-                frontends = sizes.frontends,
-                pools = sizes.pools,
-                backends = sizes.backends,
-                "new BPF maps are made"
-            );
-            plane.resize(sizes).map_err(|_| EbpfError::TooSmall)?;
-            plane.follow_all(desired).map_err(|_| EbpfError::TooSmall)?;
-            let made = self.pins.make(sizes, self.cookie).and_then(Live::open);
-            fresh = Some(match (made, &self.live) {
-                (Ok(fresh), _) => fresh,
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(live)) => {
-                    // What they hold goes stale from here on.
-                    live.maps.withdraw()?;
-                    return Err(EbpfError::full(sizes, error));
-                }
-            });
-        }
+        let fresh = if fits { None } else { Some(self.start_over(&mut plane, desired)?) };
         let live = match fresh.as_ref().or(self.live.as_ref()) {
             Some(live) => live,
             None => return Err(EbpfError::TooSmall),
@@ -141,6 +133,31 @@ impl Ebpf {
         Ok(writes)
     }
 
+    /// Makes maps of the size that `desired` needs, for a plane to go on in.
+    fn start_over(&self, plane: &mut Plane, desired: &Desired) -> Result<Live, EbpfError> {
+        plane.start_over(desired).map_err(|_| EbpfError::TooSmall)?;
+        let sizes = plane.sizes;
+        tracing::info!(
+            frontends = sizes.frontends,
+            pools = sizes.pools,
+            backends = sizes.backends4 + sizes.backends6,
+            "new BPF maps are made"
+        );
+        let made = self.pins.make(sizes, self.cookie).and_then(Live::open);
+        match (made, &self.live) {
+            (Ok(fresh), Some(live)) => {
+                fresh.maps.succeed(&live.maps);
+                Ok(fresh)
+            }
+            (Err(error), Some(live)) => {
+                // What they hold goes stale from here on.
+                live.maps.withdraw()?;
+                Err(EbpfError::full(sizes, error))
+            }
+            (made, None) => made,
+        }
+    }
+
     /// Follows a change; goes over to larger maps when these are full.
     fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, EbpfError> {
         self.sound = false;
@@ -153,6 +170,55 @@ impl Ebpf {
         }
         self.sync(desired)
     }
+}
+
+/// Looking for drift.
+impl Ebpf {
+    /// What takes no time: the tables beneath, and the hooks.
+    fn begin_round(&mut self) -> Drift {
+        let (Some(plane), Some(live), true) = (&mut self.plane, &self.live, self.steady) else {
+            return Drift::Possible;
+        };
+        if self.beneath.may_have_drifted() || !self.pins.attached(&live.generation, &self.cgroup) {
+            return Drift::Possible;
+        }
+        self.round = Some(Round::begin(plane));
+        if self.shared.is_some() && self.look.is_none() {
+            match Look::begin(&live.maps.namespaces, &self.cgroup) {
+                Ok(look) => self.look = look,
+                Err(error) => not_told(&error),
+            }
+        }
+        Drift::Unfinished
+    }
+
+    fn go_on(&mut self, mut round: Round) -> Drift {
+        let (Some(plane), Some(live), true) = (&mut self.plane, &self.live, self.steady) else {
+            return Drift::Possible;
+        };
+        if let (Some(look), Some(node)) = (&mut self.look, &self.shared) {
+            match look.go_on(&live.maps.namespaces, node) {
+                Ok(false) => {}
+                Ok(true) => self.look = None,
+                Err(error) => {
+                    self.look = None;
+                    not_told(&error);
+                }
+            }
+            self.round = Some(round);
+            return Drift::Unfinished;
+        }
+        let found = round.go_on(&live.maps, plane).unwrap_or(Drift::Possible);
+        self.round = Some(round);
+        found
+    }
+}
+
+fn not_told(error: &Failed) {
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "cannot tell whose some network namespaces are; the tables beneath serve them"
+    );
 }
 
 impl Datapath for Ebpf {
@@ -186,18 +252,24 @@ impl Datapath for Ebpf {
     }
 
     fn may_have_drifted(&mut self) -> bool {
-        let (Some(plane), Some(live)) = (&self.plane, &self.live) else { return true };
-        if let Some(node) = &self.shared
-            && let Err(error) = members::look(&live.maps.namespaces, &self.cgroup, node)
-        {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "cannot tell whose some network namespaces are; the tables beneath serve them"
-            );
+        self.round = None;
+        loop {
+            match self.look_for_drift() {
+                Drift::Unfinished => {}
+                found => return found == Drift::Possible,
+            }
         }
-        self.beneath.may_have_drifted()
-            || !self.pins.attached(&live.generation, &self.cgroup)
-            || !live.maps.agree(plane).unwrap_or(false)
+    }
+
+    fn look_for_drift(&mut self) -> Drift {
+        let found = match self.round.take() {
+            None => self.begin_round(),
+            Some(round) => self.go_on(round),
+        };
+        if found != Drift::Unfinished {
+            self.round = None;
+        }
+        found
     }
 
     fn observe(&mut self) -> Result<Observed, ApplyError> {

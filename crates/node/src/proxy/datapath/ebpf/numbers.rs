@@ -4,7 +4,35 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::HashSet;
+/// A set of numbers below a limit.
+#[derive(Debug)]
+pub(super) struct Bits {
+    words: Vec<u64>,
+    /// One more than the greatest.
+    end: u32,
+}
+
+impl Bits {
+    /// No number yet, of those below `limit`.
+    pub(super) fn below(limit: u32) -> Self {
+        Self { words: vec![0; limit.div_ceil(u64::BITS) as usize], end: 0 }
+    }
+
+    /// Returns whether it was not there yet; a number that is too large is never new.
+    pub(super) fn insert(&mut self, number: u32) -> bool {
+        let Some(word) = self.words.get_mut((number / u64::BITS) as usize) else { return false };
+        let bit = 1 << (number % u64::BITS);
+        let new = *word & bit == 0;
+        *word |= bit;
+        self.end = self.end.max(number + 1);
+        new
+    }
+
+    pub(super) fn contains(&self, number: u32) -> bool {
+        let word = self.words.get((number / u64::BITS) as usize);
+        word.is_some_and(|word| word & 1 << (number % u64::BITS) != 0)
+    }
+}
 
 /// Nothing is left; larger maps are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +50,10 @@ pub(super) struct Numbers {
 
 impl Numbers {
     /// Numbers below `limit`, without those in use.
-    pub(super) fn without(used: &HashSet<u32>, limit: u32) -> Self {
-        let next = used.iter().max().map_or(1, |last| last + 1);
-        let free = (1..next).filter(|number| !used.contains(number)).collect();
+    pub(super) fn without(used: &Bits, limit: u32) -> Self {
+        let next = used.end.max(1);
+        let free = (1..next).filter(|number| !used.contains(*number)).collect();
         Self { next, limit, free, leaving: vec![] }
-    }
-
-    pub(super) fn grow(&mut self, limit: u32) {
-        self.limit = self.limit.max(limit);
     }
 
     pub(super) fn allocate(&mut self) -> Result<u32, Full> {
@@ -96,14 +120,14 @@ mod tests {
 
     #[test]
     fn freed_numbers_come_last() {
-        let mut numbers = Numbers::without(&[1, 4].into_iter().collect(), 7);
+        let mut used = Bits::below(7);
+        assert_eq!([1, 4, 4, 64].map(|number| used.insert(number)), [true, true, false, false]);
+        let mut numbers = Numbers::without(&used, 7);
         assert_eq!(numbers.allocate(), Ok(5));
         numbers.free(5);
         numbers.settle();
         let rest: Vec<_> = std::iter::from_fn(|| numbers.allocate().ok()).collect();
         assert_eq!(rest, [6, 2, 3, 5]);
-        numbers.grow(8);
-        assert_eq!(numbers.allocate(), Ok(7));
         assert_eq!(numbers.allocate(), Err(Full));
     }
 

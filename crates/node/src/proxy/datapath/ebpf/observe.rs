@@ -42,8 +42,9 @@ pub(super) fn add(maps: &Maps, plane: Option<&Plane>, observed: &mut Observed) -
             observed.strays.push(format!("{place} leads to a Service that is not there"));
             continue;
         };
-        let served = maps.pool(entry.pool).map(|pool| ObservedAction::Balance {
-            backends: pool.members.iter().map(|member| member.address).collect::<BTreeSet<_>>(),
+        let pool = maps.pool(entry.pool, Family::of(&address.ip()));
+        let served = pool.map(|pool| ObservedAction::Balance {
+            backends: pool.members.iter().map(|(_, address)| *address).collect::<BTreeSet<_>>(),
             affinity_seconds: (pool.words.affinity != 0).then_some(pool.words.affinity),
         });
         if served.as_ref() != Some(&frontend.inside) {
@@ -53,7 +54,7 @@ pub(super) fn add(maps: &Maps, plane: Option<&Plane>, observed: &mut Observed) -
     }
     let Some(plane) = plane else { return Ok(()) };
     for (key, entry) in plane.frontends.iter().filter(|(key, _)| !held.contains_key(*key)) {
-        observed.strays.push(format!("missing at the socket: {}", text(key, *entry)));
+        observed.strays.push(format!("missing at the socket: {}", text(key, entry)));
     }
     Ok(())
 }

@@ -16,8 +16,10 @@ use portolan_linux::bpf::{self, Hook, Link, Map, Object, Program};
 use sha2::{Digest, Sha256};
 
 use super::EbpfError;
-use super::layout::{KEPT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, object};
-use super::plane::Sizes;
+use super::layout::{
+    BACKEND4, BACKEND6, KEPT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, TOGETHER, object,
+};
+use super::sizes::{Sizes, UNUSED};
 
 /// The programs, and where they run.
 pub(super) const HOOKS: [(&str, Hook); 11] = [
@@ -38,13 +40,16 @@ pub(super) const HOOKS: [(&str, Hook); 11] = [
 const OPTIONAL: [&str; 2] = ["bind4", "bind6"];
 
 /// Maps that every generation shares, with the lengths of key and value.
-const SHARED: [(&str, usize, usize); 5] = [
+const WANDERING: [(&str, usize, usize); 5] = [
     ("affinity", 16, KEPT),
     ("namespaces", 8, 4),
     ("connected", 8, PEER),
     ("peers", 4, PEER),
     ("conversations", 4, TALKS),
 ];
+
+/// So many network namespaces are known, where the cgroup is not the node's alone.
+const NAMESPACES: u32 = 4096;
 
 /// A node's directory.
 #[derive(Clone, Debug)]
@@ -143,25 +148,20 @@ impl Pins {
         sizes: Sizes,
         cookie: u64,
     ) -> Result<BTreeMap<&'static str, u32>, EbpfError> {
-        let mut before = self.generations();
-        before.retain(|(other, ..)| other != path);
-        before.sort_by_key(|(_, _, number)| *number);
-        if let Some((old, ..)) = before.last() {
-            for (name, key, value) in SHARED {
-                let Ok(map) = Map::open(old.join(name)) else { continue };
-                if (map.shape().key, map.shape().value) == (key, value) {
-                    map.pin(path.join(name))?;
-                }
-            }
-        }
+        let namespaces = if self.shared { NAMESPACES } else { UNUSED };
+        let sizes = [
+            ("frontends", sizes.frontends),
+            ("pools", sizes.pools),
+            ("slots", sizes.slots / TOGETHER),
+            ("backends4", sizes.backends4 / BACKEND4.together),
+            ("backends6", sizes.backends6 / BACKEND6.together),
+            ("affinity", sizes.affinity),
+            ("namespaces", namespaces),
+        ];
+        self.take_along(path, &sizes)?;
         let loaded = bpf::load(&Object {
             bytes: object(),
-            sizes: &[
-                ("frontends", sizes.frontends),
-                ("pools", sizes.pools),
-                ("slots", sizes.slots),
-                ("backends", sizes.backends),
-            ],
+            sizes: &sizes,
             constants: &[(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())],
             pins: path,
             optional: &OPTIONAL,
@@ -174,6 +174,23 @@ impl Pins {
             }
         }
         Ok(programs)
+    }
+
+    /// Pins what sockets and clients have been given in a new generation too, but for maps that
+    /// are smaller than these sizes.
+    fn take_along(&self, path: &Path, sizes: &[(&str, u32)]) -> Result<(), EbpfError> {
+        let others = self.generations().into_iter().filter(|(other, ..)| other != path);
+        let Some((before, ..)) = others.max_by_key(|(_, _, number)| *number) else { return Ok(()) };
+        for (name, key, value) in WANDERING {
+            let Ok(map) = Map::open(before.join(name)) else { continue };
+            let shape = map.shape();
+            let wanted =
+                sizes.iter().find(|(sized, _)| *sized == name).map_or(0, |(_, size)| *size);
+            if (shape.key, shape.value) == (key, value) && shape.max_entries >= wanted {
+                map.pin(path.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Has the cgroup's hooks run this generation. Returns how many hooks had to change.

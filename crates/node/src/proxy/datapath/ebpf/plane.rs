@@ -4,106 +4,161 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
-use portolan_model::backend::Pool;
-use portolan_model::frontend::{FrontendAddress, FrontendKey, PoolKey, PortName};
+use hashbrown::HashMap;
+use portolan_model::backend::{Backend, Pool};
+use portolan_model::frontend::{Family, FrontendAddress, FrontendKey, PoolKey, PortName};
 use portolan_model::{Changes, Desired};
 
+use super::frontends::Frontends;
 use super::layout::{Entry, Key, RESERVED, protocol_number};
-use super::numbers::{Blocks, Full, Numbers, room};
-use super::pool::{Local, Member, PoolState, PoolWords, local, local_room, slots};
+use super::numbers::{Bits, Blocks, Full, Numbers, room};
+use super::pool::{Local, PoolState, PoolWords, Step, address, compare, is_local, local_room};
 use super::served::{keys, reservation, served};
-
-/// How many elements each map holds at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    pub(super) frontends: u32,
-    pub(super) pools: u32,
-    pub(super) slots: u32,
-    pub(super) backends: u32,
-}
+use super::sizes::{Sizes, affinity};
 
 /// What is to be written, in this order: nothing leads to what is not there yet.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
-    /// A backend with the number of its pool.
-    pub(super) members: Vec<(u32, Member)>,
+    pub(super) members: Vec<Arrival>,
     pub(super) slots: Vec<(u32, u32)>,
     /// Pools by number.
     pub(super) pools: BTreeMap<u32, PoolWords>,
     pub(super) frontends: BTreeMap<Key, Option<Entry>>,
     /// Numbers of backends that are no more.
-    pub(super) gone: Vec<u32>,
+    pub(super) gone: Vec<(Family, u32)>,
+}
+
+/// A backend that a pool is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) number: u32,
+    pub(super) pool: u32,
+    pub(super) address: SocketAddr,
 }
 
 /// What lies in the maps.
 #[derive(Debug, Default)]
 pub(super) struct Plane {
     pub(super) sizes: Sizes,
-    pub(super) pools: HashMap<PoolKey, PoolState>,
-    pub(super) frontends: HashMap<Key, Entry>,
-    /// The keys that each frontend has.
-    owners: HashMap<FrontendKey, Vec<Key>>,
+    pub(super) frontends: Frontends,
+    /// Numbers of pools.
+    known: HashMap<PoolKey, u32>,
+    /// By number.
+    pools: Vec<Option<PoolState>>,
+    /// The keys of each node port, which depend on the addresses of others.
+    spread: HashMap<FrontendKey, Vec<Key>>,
     numbers: Numbers,
-    members: Numbers,
+    members4: Numbers,
+    members6: Numbers,
     blocks: Blocks,
-    serial: u32,
+    generation: u32,
 }
 
 impl Plane {
     /// A plane that starts from what was found in maps of these sizes.
-    pub(super) fn adopt(found: HashMap<PoolKey, PoolState>, serial: u32, sizes: Sizes) -> Self {
-        let numbers: HashSet<u32> = found.values().map(|pool| pool.number).collect();
-        let members =
-            found.values().flat_map(|pool| pool.members.iter().map(|member| member.number));
-        let ends = found.values().map(|pool| {
+    pub(super) fn adopt(found: Vec<(PoolKey, PoolState)>, generation: u32, sizes: Sizes) -> Self {
+        let ends = found.iter().map(|(_, pool)| {
             let local = &pool.local;
             (pool.first + pool.room).max(local.first + local_room(local.members.len()))
         });
         let next = ends.max().unwrap_or(0);
-        Self {
-            sizes,
-            numbers: Numbers::without(&numbers, sizes.pools),
-            members: Numbers::without(&members.collect(), sizes.backends),
-            blocks: Blocks::from(next, sizes.slots),
-            serial,
-            pools: found,
-            frontends: HashMap::new(),
-            owners: HashMap::new(),
+        let mut plane = Self { generation, ..Self::default() };
+        for (key, pool) in found {
+            plane.put(key, pool);
         }
+        plane.count(sizes, next);
+        plane
     }
 
-    /// The sizes that maps need for `desired`, with room to grow.
-    pub(super) fn needed(desired: &Desired) -> Sizes {
-        let pools = || desired.pools().filter(|(key, _)| is_served(key));
-        let ample = |count: usize| (count + count / 2 + 1024) as u32;
-        let own = desired.own_addresses().len();
-        let entries = desired.frontends().map(|(key, _)| match key.address {
-            FrontendAddress::Ip(_) => 1,
-            FrontendAddress::Node(_) => 1 + own,
-        });
-        Sizes {
-            frontends: ample(entries.sum()),
-            pools: ample(pools().count()),
-            slots: ample(pools().map(|(_, pool)| slots(desired, pool)).sum()),
-            backends: ample(pools().map(|(_, pool)| pool.backends.len()).sum()),
-        }
+    pub(super) fn pools(&self) -> impl Iterator<Item = &PoolState> {
+        self.pools.iter().flatten()
     }
 
-    /// Moves to maps of other sizes, at least as large: pools are laid out anew, numbers stay.
-    pub(super) fn resize(&mut self, sizes: Sizes) -> Result<(), Full> {
-        self.numbers.grow(sizes.pools);
-        self.members.grow(sizes.backends);
-        self.blocks = Blocks::from(0, sizes.slots);
-        self.sizes = sizes;
-        for pool in self.pools.values_mut() {
-            pool.room = room(pool.members.len());
-            pool.first = self.blocks.allocate(pool.room)?;
-            let local = &mut pool.local;
-            local.first = match local_room(local.members.len()) {
-                0 => 0,
-                room => self.blocks.allocate(room)?,
+    pub(super) fn pool(&self, number: u32) -> Option<&PoolState> {
+        self.pools.get(number as usize)?.as_ref()
+    }
+
+    /// No pool has a greater number.
+    pub(super) fn last_pool(&self) -> u32 {
+        self.pools.len().saturating_sub(1) as u32
+    }
+
+    fn put(&mut self, key: PoolKey, pool: PoolState) {
+        let number = pool.number as usize;
+        self.known.insert(key, pool.number);
+        if number >= self.pools.len() {
+            self.pools.resize_with(number + 1, || None);
+        }
+        self.pools[number] = Some(pool);
+    }
+
+    fn take(&mut self, key: &PoolKey) -> Option<PoolState> {
+        let number = self.known.remove(key)?;
+        self.pools.get_mut(number as usize)?.take()
+    }
+
+    /// Makes free what no pool has, in maps of these sizes whose slots are taken up to there.
+    fn count(&mut self, sizes: Sizes, slots: u32) {
+        let mut numbers = Bits::below(sizes.pools);
+        let mut members4 = Bits::below(sizes.backends4);
+        let mut members6 = Bits::below(sizes.backends6);
+        for pool in self.pools() {
+            numbers.insert(pool.number);
+            let members = match pool.family {
+                Family::Ipv4 => &mut members4,
+                Family::Ipv6 => &mut members6,
             };
+            for number in &pool.numbers {
+                members.insert(*number);
+            }
+        }
+        self.numbers = Numbers::without(&numbers, sizes.pools);
+        self.members4 = Numbers::without(&members4, sizes.backends4);
+        self.members6 = Numbers::without(&members6, sizes.backends6);
+        self.blocks = Blocks::from(slots, sizes.slots);
+        self.sizes = sizes;
+    }
+
+    /// Goes over to `desired` in maps that are yet to be made. Nothing leads anywhere in them, so
+    /// all that goes makes room at once; who stays keeps its number, for sockets and clients
+    /// remember it.
+    pub(super) fn start_over(&mut self, desired: &Desired) -> Result<(), Full> {
+        self.drop_what_goes(desired)?;
+        let pools = self.pools();
+        let numbers = |family| pools_of(self, family).flat_map(|pool| &pool.numbers).copied().max();
+        let sizes = Sizes::needed(desired).or_more(Sizes {
+            pools: pools.map(|pool| pool.number + 1).max().unwrap_or(0),
+            backends4: numbers(Family::Ipv4).map_or(0, |last| last + 1),
+            backends6: numbers(Family::Ipv6).map_or(0, |last| last + 1),
+            affinity: self.sizes.affinity,
+            ..Sizes::default()
+        });
+        self.count(sizes, 0);
+        for pool in self.pools.iter_mut().flatten() {
+            (pool.first, pool.room) = (0, 0);
+            pool.local = Local::default();
+        }
+        self.follow_all(desired)
+    }
+
+    /// Lets go of all pools and members that `desired` does not have.
+    fn drop_what_goes(&mut self, desired: &Desired) -> Result<(), Full> {
+        let known = std::mem::take(&mut self.known);
+        for (key, number) in known {
+            let pool = self.pools.get_mut(number as usize).and_then(Option::take);
+            let (Some(mut pool), Some(after)) = (pool, desired.pool(&key)) else { continue };
+            let mut stay = Vec::with_capacity(pool.numbers.len());
+            compare(&pool.backends, &after.backends, |step| {
+                if let Step::Stay(at) = step {
+                    stay.push((pool.backends[at], pool.numbers[at]));
+                }
+                Ok(())
+            })?;
+            if stay.len() < pool.numbers.len() {
+                pool.backends = stay.iter().map(|(backend, _)| *backend).collect();
+                pool.numbers = stay.iter().map(|(_, number)| *number).collect();
+            }
+            self.put(key, pool);
         }
         Ok(())
     }
@@ -145,19 +200,19 @@ impl Plane {
     /// Goes over to `desired`, wherever the plane was before.
     pub(super) fn follow_all(&mut self, desired: &Desired) -> Result<(), Full> {
         self.settle();
+        // Nobody writes these one by one.
         let mut writes = Writes::default();
         let stale: Vec<_> =
-            self.pools.keys().filter(|key| desired.pool(key).is_none()).cloned().collect();
+            self.known.keys().filter(|key| desired.pool(key).is_none()).cloned().collect();
         for key in stale {
             self.follow_pool(desired, &key, None, &mut writes)?;
         }
         for (key, pool) in desired.pools().filter(|(key, _)| is_served(key)) {
             self.follow_pool(desired, key, Some(pool), &mut writes)?;
-            // Nobody writes these one by one.
             writes = Writes::default();
         }
         self.frontends.clear();
-        self.owners.clear();
+        self.spread.clear();
         for (key, _) in desired.frontends() {
             self.follow_frontend(desired, key, &mut writes);
             writes.frontends.clear();
@@ -167,41 +222,47 @@ impl Plane {
 
     fn settle(&mut self) {
         self.numbers.settle();
-        self.members.settle();
+        self.members4.settle();
+        self.members6.settle();
         self.blocks.settle();
     }
 
     fn follow_frontend(&mut self, desired: &Desired, key: &FrontendKey, writes: &mut Writes) {
-        let mut now: Vec<(Key, Entry)> = Vec::new();
-        if let Some(frontend) = desired.frontend(key) {
-            if let Some(served) = served(desired, key, frontend) {
-                let pool = PoolKey {
-                    port: frontend.port.clone(),
-                    family: key.family(),
-                    scope: served.scope,
-                };
-                if let Some(pool) = self.pools.get(&pool) {
-                    let entry = Entry { pool: pool.number, flags: served.flags };
-                    now.extend(keys(desired, key).into_iter().map(|key| (key, entry)));
-                }
-            }
-            let reserved = Entry { pool: 0, flags: RESERVED };
-            now.extend(reservation(key, frontend).map(|key| (key, reserved)));
-        }
-        let before = self.owners.remove(key).unwrap_or_default();
+        let now = self.entries(desired, key);
+        let before = match &key.address {
+            FrontendAddress::Ip(_) => keys(desired, key),
+            FrontendAddress::Node(_) => self.spread.remove(key).unwrap_or_default(),
+        };
         for gone in before.iter().filter(|old| !now.iter().any(|(new, _)| new == *old)) {
-            if self.frontends.remove(gone).is_some() {
+            if self.frontends.remove(gone) {
                 writes.frontends.insert(*gone, None);
             }
         }
         for (new, entry) in &now {
-            if self.frontends.insert(*new, *entry) != Some(*entry) {
+            if self.frontends.insert(*new, *entry) {
                 writes.frontends.insert(*new, Some(*entry));
             }
         }
-        if !now.is_empty() {
-            self.owners.insert(*key, now.into_iter().map(|(key, _)| key).collect());
+        if matches!(key.address, FrontendAddress::Node(_)) && !now.is_empty() {
+            self.spread.insert(*key, now.into_iter().map(|(key, _)| key).collect());
         }
+    }
+
+    /// What the map is to hold of a frontend.
+    fn entries(&self, desired: &Desired, key: &FrontendKey) -> Vec<(Key, Entry)> {
+        let Some(frontend) = desired.frontend(key) else { return vec![] };
+        let mut entries = Vec::new();
+        if let Some(served) = served(desired, key, frontend) {
+            let pool =
+                PoolKey { port: frontend.port.clone(), family: key.family(), scope: served.scope };
+            if let Some(pool) = self.known.get(&pool) {
+                let entry = Entry { pool: *pool, flags: served.flags };
+                entries.extend(keys(desired, key).into_iter().map(|key| (key, entry)));
+            }
+        }
+        let reserved = Entry { pool: 0, flags: RESERVED };
+        entries.extend(reservation(key, frontend).map(|key| (key, reserved)));
+        entries
     }
 
     fn follow_pool(
@@ -211,43 +272,99 @@ impl Plane {
         after: Option<&Pool>,
         writes: &mut Writes,
     ) -> Result<(), Full> {
-        let Some(after) = after else {
-            if let Some(old) = self.pools.remove(key) {
-                writes.pools.insert(old.number, PoolWords::default());
-                writes.gone.extend(old.members.iter().map(|member| member.number));
-                old.members.iter().for_each(|member| self.members.free(member.number));
-                self.numbers.free(old.number);
-                self.blocks.free(old.first, old.room);
-                self.free_local(&old.local);
+        let mut pool = match (self.take(key), after) {
+            (Some(pool), Some(_)) => pool,
+            (None, Some(_)) => self.empty_pool(key.family)?,
+            (Some(pool), None) => {
+                self.free_pool(&pool, writes);
+                return Ok(());
             }
-            return Ok(());
+            (None, None) => return Ok(()),
         };
-        let wanted: Vec<SocketAddr> = after
-            .backends
-            .iter()
-            .map(|backend| SocketAddr::new(backend.address, backend.port))
-            .collect();
-        let mut pool = match self.pools.remove(key) {
-            Some(pool) => pool,
-            None => {
-                let room = room(wanted.len());
-                PoolState {
-                    number: self.numbers.allocate()?,
-                    affinity: 0,
-                    first: self.blocks.allocate(room)?,
-                    room,
-                    members: Vec::with_capacity(wanted.len()),
-                    local: Local::default(),
-                }
-            }
-        };
+        let Some(after) = after else { return Ok(()) };
         pool.affinity = after.affinity_seconds.unwrap_or(0);
         let result = self
-            .follow_members(&mut pool, &wanted, writes)
-            .and_then(|()| self.follow_local(desired, &mut pool, after, writes));
+            .follow_members(&mut pool, &after.backends, writes)
+            .and_then(|()| self.follow_local(desired, &mut pool, writes));
         writes.pools.insert(pool.number, pool.words());
-        self.pools.insert(key.clone(), pool);
+        self.put(key.clone(), pool);
+        if after.affinity_seconds.is_some() && self.sizes.affinity < affinity(true) {
+            return Err(Full);
+        }
         result
+    }
+
+    fn empty_pool(&mut self, family: Family) -> Result<PoolState, Full> {
+        Ok(PoolState {
+            number: self.numbers.allocate()?,
+            family,
+            affinity: 0,
+            first: 0,
+            room: 0,
+            backends: [].into(),
+            numbers: [].into(),
+            local: Local::default(),
+        })
+    }
+
+    fn free_pool(&mut self, pool: &PoolState, writes: &mut Writes) {
+        writes.pools.insert(pool.number, PoolWords::default());
+        writes.gone.extend(pool.numbers.iter().map(|number| (pool.family, *number)));
+        let members = self.members(pool.family);
+        pool.numbers.iter().for_each(|number| members.free(*number));
+        self.numbers.free(pool.number);
+        self.blocks.free(pool.first, pool.room);
+        self.free_local(&pool.local);
+    }
+
+    fn members(&mut self, family: Family) -> &mut Numbers {
+        match family {
+            Family::Ipv4 => &mut self.members4,
+            Family::Ipv6 => &mut self.members6,
+        }
+    }
+
+    /// Who stays keeps its number. Slots are in the model's order, so one that comes or goes moves
+    /// those behind it; a program that draws meanwhile still meets members of the pool only.
+    fn follow_members(
+        &mut self,
+        pool: &mut PoolState,
+        after: &Arc<[Backend]>,
+        writes: &mut Writes,
+    ) -> Result<(), Full> {
+        let (owner, family) = (pool.number, pool.family);
+        let members = self.members(family);
+        let mut numbers = Vec::with_capacity(after.len());
+        let mut left = Vec::new();
+        compare(&pool.backends, after, |step| {
+            match step {
+                Step::Stay(at) => numbers.push(pool.numbers[at]),
+                Step::Leave(at) => left.push(pool.numbers[at]),
+                Step::Arrive(at) => {
+                    let (number, address) = (members.allocate()?, address(&after[at]));
+                    writes.members.push(Arrival { number, pool: owner, address });
+                    numbers.push(number);
+                }
+            }
+            Ok(())
+        })?;
+        left.iter().for_each(|number| members.free(*number));
+        writes.gone.extend(left.into_iter().map(|number| (family, number)));
+        let moved = numbers.len() > pool.room as usize;
+        if moved {
+            let room = room(numbers.len());
+            let first = self.blocks.allocate(room)?;
+            self.blocks.free(pool.first, pool.room);
+            (pool.first, pool.room) = (first, room);
+        }
+        for (at, number) in numbers.iter().enumerate() {
+            if moved || pool.numbers.get(at) != Some(number) {
+                writes.slots.push((pool.first + at as u32, *number));
+            }
+        }
+        pool.backends = after.clone();
+        pool.numbers = numbers.into();
+        Ok(())
     }
 
     /// Whatever changes among the local members, they move to other slots: a program sees all of
@@ -256,18 +373,13 @@ impl Plane {
         &mut self,
         desired: &Desired,
         pool: &mut PoolState,
-        after: &Pool,
         writes: &mut Writes,
     ) -> Result<(), Full> {
-        let wanted: HashSet<SocketAddr> = local(desired, after)
-            .map(|backend| SocketAddr::new(backend.address, backend.port))
+        let all = pool.numbers.iter().zip(&*pool.backends);
+        let members: Box<[u32]> = all
+            .filter(|(_, backend)| is_local(desired, backend))
+            .map(|(number, _)| *number)
             .collect();
-        let members: Vec<u32> = if wanted.is_empty() {
-            vec![]
-        } else {
-            let local = pool.members.iter().filter(|member| wanted.contains(&member.address));
-            local.map(|member| member.number).collect()
-        };
         if members == pool.local.members {
             return Ok(());
         }
@@ -277,91 +389,24 @@ impl Plane {
             room => self.blocks.allocate(room)?,
         };
         writes.slots.extend((first..).zip(members.iter().copied()));
-        pool.local = Local { first, members, generation: self.next_serial() };
+        // Zero is that of a pool that never had any.
+        self.generation = self.generation.wrapping_add(1).max(1);
+        pool.local = Local { first, members, generation: self.generation };
         Ok(())
     }
 
     fn free_local(&mut self, local: &Local) {
-        match local_room(local.members.len()) {
-            0 => {}
-            room => self.blocks.free(local.first, room),
-        }
-    }
-
-    fn next_serial(&mut self) -> u32 {
-        // Zero means gone.
-        self.serial = self.serial.wrapping_add(1).max(1);
-        self.serial
-    }
-
-    /// Replacements take the place of what goes, and the last fills a hole.
-    fn follow_members(
-        &mut self,
-        pool: &mut PoolState,
-        wanted: &[SocketAddr],
-        writes: &mut Writes,
-    ) -> Result<(), Full> {
-        let mut arrivals: Vec<SocketAddr> = if pool.members.is_empty() {
-            wanted.to_vec()
-        } else {
-            let old: HashSet<_> = pool.members.iter().map(|member| member.address).collect();
-            wanted.iter().filter(|address| !old.contains(*address)).copied().collect()
-        };
-        arrivals.reverse();
-        let leaving = (pool.members.len() + arrivals.len()).saturating_sub(wanted.len());
-        let mut index = 0;
-        if leaving > 0 {
-            let new: HashSet<_> = wanted.iter().copied().collect();
-            while index < pool.members.len() {
-                let member = pool.members[index];
-                if new.contains(&member.address) {
-                    index += 1;
-                    continue;
-                }
-                writes.gone.push(member.number);
-                self.members.free(member.number);
-                if let Some(arrival) = arrivals.pop() {
-                    pool.members[index] = self.member(pool.number, arrival, writes)?;
-                    writes.slots.push((pool.first + index as u32, pool.members[index].number));
-                    index += 1;
-                } else {
-                    pool.members.swap_remove(index);
-                    if let Some(moved) = pool.members.get(index) {
-                        writes.slots.push((pool.first + index as u32, moved.number));
-                    }
-                }
-            }
-        }
-        let count = pool.members.len() + arrivals.len();
-        if count > pool.room as usize {
-            let (old, old_room) = (pool.first, pool.room);
-            pool.room = room(count);
-            pool.first = self.blocks.allocate(pool.room)?;
-            self.blocks.free(old, old_room);
-            let moved = pool.members.iter().zip(pool.first..);
-            writes.slots.extend(moved.map(|(member, slot)| (slot, member.number)));
-        }
-        while let Some(arrival) = arrivals.pop() {
-            let member = self.member(pool.number, arrival, writes)?;
-            writes.slots.push((pool.first + pool.members.len() as u32, member.number));
-            pool.members.push(member);
-        }
-        Ok(())
-    }
-
-    fn member(
-        &mut self,
-        pool: u32,
-        address: SocketAddr,
-        writes: &mut Writes,
-    ) -> Result<Member, Full> {
-        let (number, serial) = (self.members.allocate()?, self.next_serial());
-        let member = Member { address, number, serial };
-        writes.members.push((pool, member));
-        Ok(member)
+        self.blocks.free(local.first, local_room(local.members.len()));
     }
 }
 
-fn is_served(key: &PoolKey) -> bool {
+fn pools_of(plane: &Plane, family: Family) -> impl Iterator<Item = &PoolState> {
+    plane.pools().filter(move |pool| pool.family == family)
+}
+
+pub(super) fn is_served(key: &PoolKey) -> bool {
     protocol_number(key.port.protocol).is_some()
 }
+
+#[cfg(test)]
+mod tests;

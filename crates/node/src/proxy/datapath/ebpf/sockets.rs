@@ -121,7 +121,7 @@ fn find_in_this(stale: &HashMap<u64, Stale>) -> Result<(Socket, Vec<UdpSocket>),
 }
 
 /// The network namespaces that the threads are in, by their numbers.
-pub(super) fn networks(threads: &[u32]) -> BTreeMap<u64, NetNs> {
+fn networks(threads: &[u32]) -> BTreeMap<u64, NetNs> {
     let mut found = BTreeMap::new();
     let mut seen = HashSet::new();
     for thread in threads {

@@ -4,10 +4,17 @@
 
 #define MAPPED __builtin_bswap32(0xffff)
 
+/* What differs between two addresses. Without branches: the kernel checks all ways through a
+ * program, and each branch in a loop is many. */
+INLINE __u32 difference(const struct address *a, const struct address *b)
+{
+	return (a->ip[0] ^ b->ip[0]) | (a->ip[1] ^ b->ip[1]) | (a->ip[2] ^ b->ip[2]) |
+	       (a->ip[3] ^ b->ip[3]);
+}
+
 INLINE int same(const struct address *a, const struct address *b)
 {
-	return a->ip[0] == b->ip[0] && a->ip[1] == b->ip[1] && a->ip[2] == b->ip[2] &&
-	       a->ip[3] == b->ip[3] && a->port == b->port;
+	return (difference(a, b) | (a->port ^ b->port)) == 0;
 }
 
 /* What is dialled, or named, by an IPv4 hook. */

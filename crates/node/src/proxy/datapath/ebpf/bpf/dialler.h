@@ -8,7 +8,7 @@ enum how { BIND4, BIND6, LISTEN };
 enum answer { UNKNOWN, OTHER, OWN };
 
 /* Binding fails at once when the address is not the namespace's; what it did else is undone. */
-INLINE enum answer binds4(struct bpf_sock_addr *ctx, const struct backend *to)
+INLINE enum answer binds4(struct bpf_sock_addr *ctx, const struct address *to)
 {
 	struct sockaddr4 at = { .family = INET, .ip = to->ip[3] };
 	long result = bind(ctx, &at, sizeof(at));
@@ -19,7 +19,7 @@ INLINE enum answer binds4(struct bpf_sock_addr *ctx, const struct backend *to)
 	return result == -ADDRESS_NOT_AVAILABLE ? OTHER : OWN;
 }
 
-INLINE enum answer binds6(struct bpf_sock_addr *ctx, const struct backend *to)
+INLINE enum answer binds6(struct bpf_sock_addr *ctx, const struct address *to)
 {
 	struct sockaddr6 at = {
 		.family = INET6,
@@ -38,12 +38,12 @@ INLINE enum answer binds6(struct bpf_sock_addr *ctx, const struct backend *to)
 
 /* Whether the dialler's namespace has a socket that would receive what goes there. One that
  * listens on all addresses does, whosever the address is. */
-INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct backend *to, __u8 protocol)
+INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct address *to, int v4)
 {
 	struct bpf_sock *found;
-	if (to->ip[0] == 0 && to->ip[1] == 0 && to->ip[2] == MAPPED) {
+	if (v4) {
 		struct tuple4 at = { .to = to->ip[3], .to_port = to->port };
-		if (protocol == TCP)
+		if (ctx->type == STREAM)
 			found = lookup_tcp(ctx, &at, sizeof(at), THIS_NETNS, 0);
 		else
 			found = lookup_udp(ctx, &at, sizeof(at), THIS_NETNS, 0);
@@ -52,7 +52,7 @@ INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct backend *to, 
 			.to = { to->ip[0], to->ip[1], to->ip[2], to->ip[3] },
 			.to_port = to->port,
 		};
-		if (protocol == TCP)
+		if (ctx->type == STREAM)
 			found = lookup_tcp(ctx, &at, sizeof(at), THIS_NETNS, 0);
 		else
 			found = lookup_udp(ctx, &at, sizeof(at), THIS_NETNS, 0);
@@ -63,65 +63,68 @@ INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct backend *to, 
 	return OWN;
 }
 
+/* One of the backends in these slots. */
+INLINE int local_of(__u64 local, __u32 index, __u32 pool, int v4, struct backend *it)
+{
+	__u32 number;
+	return slot_of((__u32)local + index, &number) && backend_of(number, pool, v4, it);
+}
+
+/* Whether one of the backends in these slots has that address. */
+INLINE int is_among(__u64 local, __u32 pool, int v4, const struct address *source)
+{
+	for (__u32 i = 0; i < LOCALS && i < local >> 32; i++) {
+		struct backend backend = {};
+		if (local_of(local, i, pool, v4, &backend) && !difference(source, &backend.at))
+			return 1;
+	}
+	return 0;
+}
+
 /* Whether the dialler is a backend of the pool itself. It is left to the tables beneath then, with
  * all that it dials there: they masquerade what comes back to it, and draw among all. `source` is
  * the address that the socket is bound to. */
-INLINE int is_own(struct bpf_sock_addr *ctx, __u32 pool, __u64 netns, __u8 protocol,
-		  const struct address *source, enum how how)
+INLINE int is_own(struct bpf_sock_addr *ctx, const struct pool *pool, const struct client *client,
+		  int v4, const struct address *source, enum how how)
 {
-	struct pool *it = map_get(&pools, &pool);
-	if (!it || netns == node_netns)
+	if (client->netns == node_netns)
 		return 0;
 	/* In this order: the slots are at least as new as the generation. */
-	__u32 generation = *(volatile __u32 *)&it->generation;
-	__u64 local = *(volatile __u64 *)&it->local;
+	__u32 generation = READ(pool->generation);
+	__u64 local = *(volatile __u64 *)&pool->local;
 	__u32 count = local >> 32;
 	if (count == 0)
 		return 0;
 	int bound = source->ip[3] || source->ip[0] || source->ip[1];
-	struct client client = { .netns = netns, .pool = pool };
-	__u64 now = 0;
-	if (!bound) {
-		now = monotonic();
-		struct kinship *known = map_get(&kin, &client);
-		if (known && known->generation == generation && now - known->seen <= KIN_NS)
-			return known->own;
-	}
+	__u64 now = monotonic();
+	struct kinship *known = bound ? 0 : map_get(&kin, client);
+	if (known && known->generation == generation && now - known->seen <= KIN_NS)
+		return known->own;
 	/* Beyond, nobody looks. */
 	__u32 own = count > LOCALS;
+	if (bound)
+		return own || is_among(local, client->pool, v4, source);
 	/* One that is bound to a device sees the addresses of that. */
 	struct bpf_sock *sk = ctx->sk;
 	int sure = sk && sk->bound_dev_if == 0;
-	for (__u32 i = 0; i < LOCALS; i++) {
-		if (i >= count || own)
-			break;
-		__u32 at = (__u32)local + i;
-		__u32 *slot = map_get(&slots, &at);
-		if (!slot)
-			break;
-		__u32 number = *(volatile __u32 *)slot;
-		struct backend *backend = backend_of(number, pool);
-		if (!backend)
+	for (__u32 i = 0; i < LOCALS && i < count && !own; i++) {
+		struct backend backend = {};
+		if (!local_of(local, i, client->pool, v4, &backend))
 			continue;
-		if (bound) {
-			own = source->ip[0] == backend->ip[0] && source->ip[1] == backend->ip[1] &&
-			      source->ip[2] == backend->ip[2] && source->ip[3] == backend->ip[3];
-			continue;
-		}
 		enum answer answer = UNKNOWN;
 		if (how == BIND4)
-			answer = binds4(ctx, backend);
+			answer = binds4(ctx, &backend.at);
 		if (how == BIND6)
-			answer = binds6(ctx, backend);
+			answer = binds6(ctx, &backend.at);
 		if (answer == UNKNOWN) {
 			sure = 0;
-			answer = listens(ctx, backend, protocol);
+			answer = listens(ctx, &backend.at, v4);
 		}
 		own = answer == OWN;
 	}
-	if (!bound && sure) {
+	if (sure) {
 		struct kinship found = { .generation = generation, .own = own, .seen = now };
-		map_put(&kin, &client, &found, 0);
+		map_put(&kin, client, &found, 0);
 	}
 	return own;
 }

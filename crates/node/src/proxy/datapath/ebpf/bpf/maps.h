@@ -30,15 +30,30 @@ struct pool {
 	__u32 generation;
 };
 
-struct backend {
-	__u32 ip[4];
-	__u16 port;
-	__u16 unused;
-	/* Whose it is; a slot that was given to another pool meanwhile leads nowhere. */
+/* Two in one element of the array, or padding would cost a fourth part more. */
+#define TOGETHER 2
+
+struct slots {
+	__u32 all[TOGETHER];
+};
+
+struct backend4 {
+	__u32 ip;
+	/* The port in the lower half; in the higher one the serial, another one whenever the number
+	 * is given to another backend: they change together. */
+	__u32 port_serial;
+	/* Whose it is; a slot that was given to another pool meanwhile leads nowhere. 0: gone. */
 	__u32 pool;
-	/* Tells apart those that had this number one after the other; 0: gone. */
-	__u32 serial;
-	__u32 unused2;
+};
+
+struct backends4 {
+	struct backend4 all[TOGETHER];
+};
+
+struct backend6 {
+	__u32 ip[4];
+	__u32 port_serial;
+	__u32 pool;
 };
 
 struct client {
@@ -116,7 +131,7 @@ struct {
 	NUMBER(map_flags, MMAPABLE);
 	NUMBER(pinning, BY_NAME);
 	TYPE(key, __u32);
-	TYPE(value, __u32);
+	TYPE(value, struct slots);
 } slots SECTION(".maps");
 
 struct {
@@ -125,12 +140,21 @@ struct {
 	NUMBER(map_flags, MMAPABLE);
 	NUMBER(pinning, BY_NAME);
 	TYPE(key, __u32);
-	TYPE(value, struct backend);
-} backends SECTION(".maps");
+	TYPE(value, struct backends4);
+} backends4 SECTION(".maps");
+
+struct {
+	NUMBER(type, MAP_ARRAY);
+	NUMBER(max_entries, 1);
+	NUMBER(map_flags, MMAPABLE);
+	NUMBER(pinning, BY_NAME);
+	TYPE(key, __u32);
+	TYPE(value, struct backend6);
+} backends6 SECTION(".maps");
 
 struct {
 	NUMBER(type, MAP_LRU_HASH);
-	NUMBER(max_entries, 16384);
+	NUMBER(max_entries, 1);
 	NUMBER(pinning, BY_NAME);
 	TYPE(key, struct client);
 	TYPE(value, struct kept);
@@ -138,7 +162,7 @@ struct {
 
 struct {
 	NUMBER(type, MAP_LRU_HASH);
-	NUMBER(max_entries, 16384);
+	NUMBER(max_entries, 4096);
 	NUMBER(pinning, BY_NAME);
 	TYPE(key, struct client);
 	TYPE(value, struct kinship);
@@ -147,7 +171,7 @@ struct {
 /* Network namespaces that were met, where the cgroup is not this node's alone. */
 struct {
 	NUMBER(type, MAP_LRU_HASH);
-	NUMBER(max_entries, 4096);
+	NUMBER(max_entries, 1);
 	NUMBER(pinning, BY_NAME);
 	TYPE(key, __u64);
 	TYPE(value, __u32);
@@ -188,12 +212,14 @@ const __u16 layouts[] SECTION("layout") = {
 	sizeof(struct address), OFFSET(struct address, port), OFFSET(struct address, protocol),
 	sizeof(struct frontend), OFFSET(struct frontend, flags),
 	sizeof(struct pool), OFFSET(struct pool, local), OFFSET(struct pool, affinity), OFFSET(struct pool, generation),
-	sizeof(struct backend), OFFSET(struct backend, port), OFFSET(struct backend, pool), OFFSET(struct backend, serial),
+	sizeof(struct slots),
+	sizeof(struct backend4), OFFSET(struct backend4, port_serial), OFFSET(struct backend4, pool), sizeof(struct backends4),
+	sizeof(struct backend6), OFFSET(struct backend6, port_serial), OFFSET(struct backend6, pool),
 	sizeof(struct client), OFFSET(struct client, pool),
 	sizeof(struct kept), OFFSET(struct kept, serial), OFFSET(struct kept, seen),
 	sizeof(struct kinship),
 	sizeof(struct peer), OFFSET(struct peer, backend),
 	sizeof(struct talks),
-	NODE_ONLY, RESERVED,
+	NODE_ONLY, RESERVED, LOCALS,
 	ASKED, MEMBER, STRANGER,
 };

@@ -8,41 +8,41 @@
 #include "choice.h"
 #include "dialler.h"
 
-/* The frontend that is dialled, if this socket is served here. */
-INLINE struct frontend *find(struct bpf_sock_addr *ctx, struct address *dialled, __u64 *netns)
+/* The pool of the frontend that is dialled, if this socket is served here, and who it is there. */
+INLINE struct pool *find(struct bpf_sock_addr *ctx, struct address *dialled, int v4,
+			 struct client *client)
 {
 	dialled->protocol = protocol(ctx);
 	if (!dialled->protocol)
 		return 0;
 	struct frontend *frontend = map_get(&frontends, dialled);
-	if (!frontend || from_loopback(ctx, is_v4(dialled)))
+	if (!frontend || from_loopback(ctx, v4))
 		return 0;
-	*netns = netns_cookie(ctx);
-	if ((frontend->flags & NODE_ONLY) && *netns != node_netns)
+	client->netns = netns_cookie(ctx);
+	if ((frontend->flags & NODE_ONLY) && client->netns != node_netns)
 		return 0;
-	if (!is_ours(*netns))
+	if (!is_ours(client->netns))
 		return 0;
-	return frontend;
+	client->pool = frontend->pool;
+	return map_get(&pools, &client->pool);
 }
 
 /* connect(2): the backend is chosen once and for all. */
-INLINE int dial(struct bpf_sock_addr *ctx, struct address *dialled, enum how how)
+INLINE int dial(struct bpf_sock_addr *ctx, struct address *dialled, int v4, enum how how)
 {
-	__u64 netns = 0;
-	__u32 number = 0;
-	struct backend *backend = 0;
-	struct frontend *frontend = find(ctx, dialled, &netns);
-	if (frontend) {
-		__u32 pool = frontend->pool;
-		backend = choose(pool, netns, &number);
-		struct address source = source_of(ctx, is_v4(dialled));
-		if (backend && is_own(ctx, pool, netns, dialled->protocol, &source, how))
-			backend = 0;
+	int found = 0;
+	struct backend backend = {};
+	struct client client = {};
+	struct pool *pool = find(ctx, dialled, v4, &client);
+	if (pool) {
+		struct address source = source_of(ctx, v4);
+		found = !is_own(ctx, pool, &client, v4, &source, how) &&
+			choose(pool, &client, v4, &backend);
 	}
 	struct bpf_sock *sk = ctx->sk;
 	if (!sk)
 		return 0;
-	if (!backend) {
+	if (!found) {
 		/* The socket may have been connected to a Service before. */
 		struct peer *before = storage_get(&peers, sk, 0, 0);
 		if (before) {
@@ -52,13 +52,13 @@ INLINE int dial(struct bpf_sock_addr *ctx, struct address *dialled, enum how how
 		}
 		return 0;
 	}
-	struct peer peer = { .frontend = *dialled, .backend = address_of(backend) };
+	struct peer peer = { .frontend = *dialled, .backend = backend.at };
 	struct peer *stored = storage_get(&peers, sk, &peer, CREATE);
 	/* Without memory of what was dialled the answers would come from a stranger. */
 	if (!stored)
 		return 0;
 	*stored = peer;
-	if (dialled->protocol == UDP) {
+	if (ctx->type == DATAGRAM) {
 		__u64 cookie = socket_cookie(ctx);
 		map_put(&connected, &cookie, &peer, 0);
 	}
@@ -66,18 +66,34 @@ INLINE int dial(struct bpf_sock_addr *ctx, struct address *dialled, enum how how
 	return 1;
 }
 
-/* sendmsg(2) on an unconnected socket: it stays with its backend while it goes on. */
-INLINE int send_to(struct bpf_sock_addr *ctx, struct address *dialled, const struct address *source)
+/* What the socket has with a Service, or else what it can forget first. */
+INLINE struct talk *talk_of(struct talks *talks, const struct address *dialled)
 {
-	__u64 netns = 0;
-	struct frontend *frontend = find(ctx, dialled, &netns);
+	struct talk *found = &talks->all[0];
+#pragma unroll
+	for (int i = 1; i < TALKS; i++) {
+		struct talk *other = &talks->all[i];
+		if (same(&found->frontend, dialled))
+			continue;
+		if (same(&other->frontend, dialled) || other->seen < found->seen)
+			found = other;
+	}
+	return found;
+}
+
+/* sendmsg(2) on an unconnected socket: it stays with its backend while it goes on. */
+INLINE int send_to(struct bpf_sock_addr *ctx, struct address *dialled, int v4,
+		   const struct address *source)
+{
+	struct client client = {};
+	struct pool *pool = find(ctx, dialled, v4, &client);
 	struct bpf_sock *sk = ctx->sk;
 	if (!sk)
 		return 0;
-	struct talks *talks = storage_get(&conversations, sk, 0, frontend ? CREATE : 0);
+	struct talks *talks = storage_get(&conversations, sk, 0, pool ? CREATE : 0);
 	if (!talks)
 		return 0;
-	if (!frontend) {
+	if (!pool) {
 		/* Who is spoken to directly is to answer under its own name. */
 #pragma unroll
 		for (int i = 0; i < TALKS; i++)
@@ -85,37 +101,26 @@ INLINE int send_to(struct bpf_sock_addr *ctx, struct address *dialled, const str
 				talks->all[i].backend.port = 0;
 		return 0;
 	}
-	__u32 pool = frontend->pool;
 	__u64 now = monotonic();
-	struct talk *mine = &talks->all[0];
-#pragma unroll
-	for (int i = 1; i < TALKS; i++) {
-		struct talk *other = &talks->all[i];
-		if (same(&mine->frontend, dialled))
-			continue;
-		if (same(&other->frontend, dialled) || other->seen < mine->seen)
-			mine = other;
+	struct backend backend = {};
+	struct talk *mine = talk_of(talks, dialled);
+	if (same(&mine->frontend, dialled) && now - mine->seen <= TALK_NS &&
+	    backend_of(mine->number, client.pool, v4, &backend) && backend.serial == mine->serial) {
+		mine->seen = now;
+		*dialled = backend.at;
+		return 1;
 	}
-	__u32 number = mine->number;
-	struct backend *backend = 0;
-	if (same(&mine->frontend, dialled) && now - mine->seen <= TALK_NS) {
-		backend = backend_of(number, pool);
-		if (backend && backend->serial != mine->serial)
-			backend = 0;
-	}
-	if (!backend) {
-		backend = choose(pool, netns, &number);
-		if (backend && is_own(ctx, pool, netns, UDP, source, LISTEN))
-			backend = 0;
-	}
-	if (!backend)
+	if (is_own(ctx, pool, &client, v4, source, LISTEN))
 		return 0;
+	if (!choose(pool, &client, v4, &backend))
+		return 0;
+	mine = talk_of(talks, dialled);
 	mine->frontend = *dialled;
-	mine->backend = address_of(backend);
-	mine->number = number;
-	mine->serial = backend->serial;
+	mine->backend = backend.at;
+	mine->number = backend.number;
+	mine->serial = backend.serial;
 	mine->seen = now;
-	*dialled = mine->backend;
+	*dialled = backend.at;
 	return 1;
 }
 
@@ -159,7 +164,7 @@ INLINE int named(struct bpf_sock_addr *ctx, struct address *peer_name)
 SECTION("cgroup/connect4") int connect4(struct bpf_sock_addr *ctx)
 {
 	struct address it = read4(ctx);
-	if (dial(ctx, &it, BIND4))
+	if (dial(ctx, &it, 1, BIND4))
 		write4(ctx, &it);
 	return 1;
 }
@@ -167,7 +172,9 @@ SECTION("cgroup/connect4") int connect4(struct bpf_sock_addr *ctx)
 SECTION("cgroup/connect6") int connect6(struct bpf_sock_addr *ctx)
 {
 	struct address it = read6(ctx);
-	if (dial(ctx, &it, BIND6))
+	/* Each family with code of its own: the kernel checks all ways through it. */
+	int changed = is_v4(&it) ? dial(ctx, &it, 1, BIND6) : dial(ctx, &it, 0, BIND6);
+	if (changed)
 		write6(ctx, &it);
 	return 1;
 }
@@ -178,7 +185,7 @@ SECTION("cgroup/sendmsg4") int sendmsg4(struct bpf_sock_addr *ctx)
 	struct address source = {};
 	source.ip[2] = MAPPED;
 	source.ip[3] = ctx->msg_src_ip4;
-	if (!is_loopback4(source.ip[3]) && send_to(ctx, &it, &source))
+	if (!is_loopback4(source.ip[3]) && send_to(ctx, &it, 1, &source))
 		write4(ctx, &it);
 	return 1;
 }
@@ -191,7 +198,8 @@ SECTION("cgroup/sendmsg6") int sendmsg6(struct bpf_sock_addr *ctx)
 	source.ip[1] = ctx->msg_src_ip6[1];
 	source.ip[2] = ctx->msg_src_ip6[2];
 	source.ip[3] = ctx->msg_src_ip6[3];
-	if (send_to(ctx, &it, &source))
+	int changed = is_v4(&it) ? send_to(ctx, &it, 1, &source) : send_to(ctx, &it, 0, &source);
+	if (changed)
 		write6(ctx, &it);
 	return 1;
 }
