@@ -84,7 +84,8 @@ impl Elements {
         }
     }
 
-    fn push(&mut self, key: &[u8], key_end: &[u8], data: &[u8], chain: &str) {
+    /// Adds an element; parts that it does not have are empty.
+    pub fn push(&mut self, key: &[u8], key_end: &[u8], data: &[u8], chain: &str) {
         let start = self.bytes.len() as u32;
         let parts = [key, key_end, data, chain.as_bytes()];
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));

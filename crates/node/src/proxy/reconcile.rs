@@ -123,6 +123,8 @@ pub async fn run(
     let mut retry_at: Option<tokio::time::Instant> = None;
     loop {
         let waiting = retry_at;
+        let look = looking;
+        looking = looking.after_others();
         let retry_due = async {
             sleep_until(waiting?).await;
             Some(())
@@ -153,7 +155,7 @@ pub async fn run(
                 looking = Looking::Due;
                 continue;
             }
-            () = looking.due(), if retry_at.is_none() => {
+            () = look.due(), if retry_at.is_none() => {
                 let (returned, found) = spawn_blocking(move || {
                     let found = work.datapath.look_for_drift();
                     (work, found)
@@ -201,7 +203,6 @@ pub async fn run(
             continue;
         }
         health.queued();
-        looking = looking.after_others();
         if retry_at.is_some_and(|at| at > tokio::time::Instant::now()) {
             continue;
         }
@@ -271,7 +272,7 @@ pub async fn run(
 enum Looking {
     Not,
     Due,
-    /// A piece is done; whatever else waits comes before the next.
+    /// A piece was done just now; whatever waits comes before the next.
     Polite,
 }
 
@@ -280,7 +281,7 @@ impl Looking {
         if found == Drift::Unfinished { Self::Polite } else { Self::Not }
     }
 
-    /// Something else was done; however much more of that there is, the round goes on.
+    /// Once something else was done, the round goes on, however much more of that there is.
     fn after_others(self) -> Self {
         if matches!(self, Self::Polite) { Self::Due } else { self }
     }

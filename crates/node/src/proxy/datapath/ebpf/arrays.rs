@@ -26,6 +26,10 @@ impl Pools {
         self.0.len()
     }
 
+    pub(super) fn rest(&mut self) {
+        self.0.rest();
+    }
+
     pub(super) fn get(&self, number: u32) -> PoolWords {
         let double = |at| self.0.double(number, at).load(Ordering::Relaxed);
         let word = |at| self.0.word(number, at).load(Ordering::Relaxed);
@@ -62,6 +66,10 @@ impl Slots {
 
     pub(super) fn len(&self) -> u32 {
         self.0.len() * TOGETHER
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.0.rest();
     }
 
     fn word(&self, slot: u32) -> &AtomicU32 {
@@ -101,6 +109,10 @@ impl Backends {
 
     pub(super) fn len(&self) -> u32 {
         self.array.len() * self.shape.together
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.array.rest();
     }
 
     fn word(&self, number: u32, at: usize) -> &AtomicU32 {

@@ -4,11 +4,12 @@
 //! the pool's range that leads to them, pools before frontends; and a program that meets a backend
 //! of another pool than it came for leaves the connection to the tables beneath.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use portolan_linux::bpf::{Cursor, Map};
 use portolan_linux::{Attempt, Failed};
 use portolan_model::Desired;
@@ -44,6 +45,9 @@ pub(super) struct Found {
     pub(super) local: Box<[u32]>,
 }
 
+/// Frontends as they lie in the map.
+type Listed = Vec<(Key, Entry)>;
+
 impl Maps {
     pub(super) fn open(directory: &Path) -> Attempt<Self> {
         let maps = Self {
@@ -62,6 +66,14 @@ impl Maps {
         }
         let source = std::io::Error::from(std::io::ErrorKind::InvalidData);
         Err(Failed::new(format!("use the maps in {}", directory.display()), source))
+    }
+
+    /// The arrays count as memory of this process while it looks at them: that is over for now.
+    pub(super) fn rest(&mut self) {
+        self.pools.rest();
+        self.slots.rest();
+        self.backends4.rest();
+        self.backends6.rest();
     }
 
     pub(super) fn sizes(&self) -> Sizes {
@@ -99,7 +111,7 @@ impl Maps {
         &self,
         from: Cursor,
         count: usize,
-    ) -> Attempt<(Vec<(Key, Entry)>, Option<Cursor>)> {
+    ) -> Attempt<(Listed, Option<Cursor>)> {
         let (entries, next) = self.frontends.read(from, count)?;
         let read = |(key, value): (&[u8], &[u8])| Some((*key.first_chunk()?, Entry::read(value)?));
         Ok((entries.iter().filter_map(read).collect(), next))
@@ -140,7 +152,7 @@ impl Maps {
             }
             let entries = keys(desired, key);
             let numbers = entries.iter().filter_map(|key| Some(held.get(key)?.pool));
-            let numbers: HashSet<u32> = numbers.collect();
+            let numbers: BTreeSet<u32> = numbers.collect();
             let state = numbers.into_iter().find_map(|number| {
                 claims.pool(
                     number,

@@ -158,6 +158,12 @@ impl Ebpf {
         }
     }
 
+    fn rest(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.maps.rest();
+        }
+    }
+
     /// Follows a change; goes over to larger maps when these are full.
     fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, EbpfError> {
         self.sound = false;
@@ -235,12 +241,14 @@ impl Datapath for Ebpf {
         let start = Instant::now();
         let steady = std::mem::replace(&mut self.steady, false);
         let beneath = self.beneath.apply(desired, scope)?;
-        let writes = match scope {
+        let written = match scope {
             Scope::Changed(changes) if steady && !changes.own_addresses => {
-                self.follow(desired, changes)?
+                self.follow(desired, changes)
             }
-            _ => self.sync(desired)?,
+            _ => self.sync(desired),
         };
+        self.rest();
+        let writes = written?;
         self.steady = true;
         let mended = if steady && matches!(scope, Scope::Everything) { writes } else { 0 };
         Ok(Applied {
@@ -269,6 +277,7 @@ impl Datapath for Ebpf {
         if found != Drift::Unfinished {
             self.round = None;
         }
+        self.rest();
         found
     }
 
@@ -284,6 +293,7 @@ impl Datapath for Ebpf {
             }
             None => observed.strays.push("no BPF program is attached".to_owned()),
         }
+        self.rest();
         Ok(observed)
     }
 

@@ -5,6 +5,7 @@ pub(super) mod ids;
 pub(super) mod layout;
 mod observe;
 mod plane;
+mod pool;
 mod render;
 mod sync;
 

@@ -7,30 +7,17 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use portolan_linux::nftables::{Batch, Data};
-use portolan_model::backend::{Backend, Pool};
+use portolan_model::backend::Pool;
 use portolan_model::frontend::{
     Action, Family, Frontend, FrontendAddress, FrontendKey, PoolKey, PortName, Scope,
 };
-use portolan_model::object::Protocol;
 use portolan_model::{Changes, Desired};
 
 use super::classes::Classes;
 use super::ids::Ids;
 use super::layout::{Bytes, Class, Number, Set, TABLE, allowed_keys, frontend_key, table_family};
+use super::pool::{PoolState, fitting};
 use crate::proxy::datapath::ApplyError;
-
-/// A pool as it lies in the kernel's maps.
-#[derive(Debug)]
-pub(super) struct PoolState {
-    pub(super) id: u32,
-    pub(super) protocol: Protocol,
-    pub(super) affinity: Option<u32>,
-    /// Backends by index. Their order is that of arrival, so that one that goes or comes moves at
-    /// most one other.
-    pub(super) slots: Vec<(IpAddr, u16)>,
-    /// With affinity: the number of the backend at each index, which it keeps for life.
-    pub(super) labels: Vec<u16>,
-}
 
 /// The two numbers behind a frontend that serves the inside and the outside differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,66 +67,6 @@ impl Writer<'_, '_> {
     }
 }
 
-/// The most backends that a pool with affinity can tell apart.
-const MAX_LABELS: usize = 4096;
-
-pub(super) fn address_data(address: &(IpAddr, u16)) -> Bytes {
-    Bytes::new().ip(&address.0).port(address.1)
-}
-
-impl PoolState {
-    /// A pool that is in no map yet.
-    pub(super) fn new(id: u32, key: &PoolKey, pool: &Pool) -> Self {
-        Self {
-            id,
-            protocol: key.port.protocol,
-            affinity: pool.affinity_seconds,
-            slots: vec![],
-            labels: vec![],
-        }
-    }
-
-    fn index_key(&self, index: usize) -> Bytes {
-        Bytes::new().number(Number::new(self.id, 0, false).0).number(index as u32)
-    }
-
-    fn label(&self, index: usize) -> u32 {
-        Number::new(self.id, self.labels[index], false).0
-    }
-
-    fn class(&self) -> Class {
-        Class { count: self.slots.len() as u32, affinity: self.affinity }
-    }
-
-    /// Hands all elements of this pool to `each`.
-    pub(super) fn elements(&self, mut each: impl FnMut(Set, &[u8], &[u8])) {
-        for (index, address) in self.slots.iter().enumerate() {
-            let (key, data) = (self.index_key(index), address_data(address));
-            if self.affinity.is_none() {
-                each(self.set(), &key, &data);
-            } else {
-                let label = Bytes::new().number(self.label(index));
-                each(Set::Slots, &key, &label);
-                each(Set::Kept, &label, &data);
-            }
-        }
-    }
-
-    /// The smallest label that no backend has.
-    fn free_label(&self) -> u16 {
-        let used: BTreeSet<u16> = self.labels.iter().copied().collect();
-        (0..).find(|label| !used.contains(label)).unwrap_or(0)
-    }
-}
-
-/// The backends that a pool can hold in this layout.
-pub(super) fn fitting(pool: &Pool) -> &[Backend] {
-    match pool.affinity_seconds {
-        Some(_) => &pool.backends[..pool.backends.len().min(MAX_LABELS)],
-        None => &pool.backends[..pool.backends.len().min(usize::from(u16::MAX))],
-    }
-}
-
 impl Plane {
     pub(super) fn new(family: Family, classes: Classes) -> Self {
         Self {
@@ -164,8 +91,7 @@ impl Plane {
             if pool.backends.is_empty() || key.family != self.family {
                 continue;
             }
-            let class =
-                Class { count: fitting(pool).len() as u32, affinity: pool.affinity_seconds };
+            let class = Class { count: fitting(pool) as u32, affinity: pool.affinity_seconds };
             new.extend(
                 self.classes.ensure(class).map_err(|_| ApplyError::TooManySizes(class.count))?,
             );
@@ -243,7 +169,7 @@ impl Plane {
             self.pools.insert(key.clone(), state);
         }
         if let Some(state) = self.pools.get_mut(key) {
-            let gone = state.follow(fitting(after), writer);
+            let gone = state.follow(after, writer);
             self.forgotten.extend(gone);
         }
         Ok(())
@@ -448,133 +374,6 @@ impl Plane {
             }
         }
     }
-}
-
-impl PoolState {
-    /// Moves from the backends that are in the table to those that should be: replacements take
-    /// the place of what goes, and the last fills a hole. Returns the numbers that are no more.
-    fn follow(&mut self, after: &[Backend], writer: &mut Writer<'_, '_>) -> Vec<u32> {
-        let old: BTreeSet<_> = self.slots.iter().copied().collect();
-        let new: BTreeSet<_> =
-            after.iter().map(|backend| (backend.address, backend.port)).collect();
-        let mut arrivals = new.difference(&old).copied();
-        let mut forgotten = Vec::new();
-        let mut index = 0;
-        while index < self.slots.len() {
-            if new.contains(&self.slots[index]) {
-                index += 1;
-                continue;
-            }
-            if self.affinity.is_some() {
-                forgotten.push(self.label(index));
-                writer.delete(Set::Kept, &Bytes::new().number(self.label(index)));
-            }
-            if let Some(arrival) = arrivals.next() {
-                self.replace(index, arrival, writer);
-                index += 1;
-            } else {
-                self.remove(index, writer);
-            }
-        }
-        for arrival in arrivals {
-            self.push(arrival, writer);
-        }
-        forgotten
-    }
-
-    pub(super) fn set(&self) -> Set {
-        if self.affinity.is_some() { Set::Slots } else { Set::endpoints(self.protocol) }
-    }
-
-    fn data(&self, index: usize) -> Bytes {
-        match self.affinity {
-            Some(_) => Bytes::new().number(self.label(index)),
-            None => address_data(&self.slots[index]),
-        }
-    }
-
-    fn replace(&mut self, index: usize, arrival: (IpAddr, u16), writer: &mut Writer<'_, '_>) {
-        writer.delete(self.set(), &self.index_key(index));
-        self.slots[index] = arrival;
-        if self.affinity.is_some() {
-            // Not the label that just left: clients kept on it must not follow it here.
-            self.labels[index] = self.free_label();
-            let label = Bytes::new().number(self.label(index));
-            writer.add(Set::Kept, &label, &address_data(&arrival));
-        }
-        writer.add(self.set(), &self.index_key(index), &self.data(index));
-    }
-
-    /// Takes the slot out; the last one moves into its place.
-    fn remove(&mut self, index: usize, writer: &mut Writer<'_, '_>) {
-        let last = self.slots.len() - 1;
-        writer.delete(self.set(), &self.index_key(index));
-        if index != last {
-            writer.delete(self.set(), &self.index_key(last));
-        }
-        self.slots.swap_remove(index);
-        if self.affinity.is_some() {
-            self.labels.swap_remove(index);
-        }
-        if index != last {
-            writer.add(self.set(), &self.index_key(index), &self.data(index));
-        }
-    }
-
-    fn push(&mut self, arrival: (IpAddr, u16), writer: &mut Writer<'_, '_>) {
-        let index = self.slots.len();
-        if self.affinity.is_some() {
-            let label = self.free_label();
-            self.labels.push(label);
-        }
-        self.slots.push(arrival);
-        if self.affinity.is_some() {
-            let label = Bytes::new().number(self.label(index));
-            writer.add(Set::Kept, &label, &address_data(&arrival));
-        }
-        writer.add(self.set(), &self.index_key(index), &self.data(index));
-    }
-
-    /// Fills an empty pool. Backends keep the places and the labels that the table gives them
-    /// already, as far as that leaves no hole.
-    pub(super) fn fill(&mut self, after: &[Backend], placed: &[Placed]) {
-        let wanted: BTreeSet<(IpAddr, u16)> =
-            after.iter().map(|backend| (backend.address, backend.port)).collect();
-        let mut slots: Vec<Option<(IpAddr, u16)>> = vec![None; after.len()];
-        let mut labels: HashMap<(IpAddr, u16), u16> = HashMap::new();
-        let mut rest = wanted.clone();
-        for place in placed.iter().filter(|place| wanted.contains(&place.address)) {
-            labels.extend(place.label.map(|label| (place.address, label)));
-            if let Some(slot) = slots.get_mut(place.index as usize)
-                && rest.remove(&place.address)
-            {
-                *slot = Some(place.address);
-            }
-        }
-        let mut rest = rest.into_iter();
-        self.slots = slots.into_iter().filter_map(|slot| slot.or_else(|| rest.next())).collect();
-        if self.affinity.is_none() {
-            return;
-        }
-        let mut used: BTreeSet<u16> = labels.values().copied().collect();
-        let mut free = 0..;
-        let mut label = |address: &(IpAddr, u16)| {
-            labels.get(address).copied().unwrap_or_else(|| {
-                let label = free.find(|label| !used.contains(label)).unwrap_or(0);
-                used.insert(label);
-                label
-            })
-        };
-        self.labels = self.slots.iter().map(&mut label).collect();
-    }
-}
-
-/// Where the kernel's table has a backend of a pool.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) index: u32,
-    pub(super) address: (IpAddr, u16),
-    pub(super) label: Option<u16>,
 }
 
 fn change_address(writer: &mut Writer<'_, '_>, set: Set, ip: &IpAddr, present: bool) {

@@ -21,7 +21,8 @@ use super::ids::Ids;
 use super::layout::{
     CHOOSE, Class, Number, Set, TABLE, read_frontend_key, read_ip, read_port, table_family,
 };
-use super::plane::{Placed, Plane, PoolState, Split, Writer, fitting};
+use super::plane::{Plane, Split, Writer};
+use super::pool::{Placed, PoolState};
 use super::{Nftables, ROUTE_LOCALNET};
 use crate::proxy::datapath::ApplyError;
 
@@ -261,7 +262,7 @@ impl Plane {
             };
             let mut state = PoolState::new(id, key, pool);
             let placed = if taken.pools.contains_key(key) { places.of(id, &state) } else { vec![] };
-            state.fill(fitting(pool), &placed);
+            state.fill(pool, &placed);
             self.pools.insert(key.clone(), state);
         }
         let mine = || desired.frontends().filter(|(key, _)| key.family() == family);
@@ -301,8 +302,14 @@ fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mu
         (element.key, element.key_end.unwrap_or_default())
     };
     let mut index = HashTable::with_capacity(held.len());
+    let mut right = vec![false; held.len()];
     for number in 0..held.len() as u32 {
         let (key, end) = parts(number);
+        if index.find(hash(key, end), |known| parts(*known) == (key, end)).is_some() {
+            // The kernel tells an element twice when it rearranges the set meanwhile.
+            right[number as usize] = true;
+            continue;
+        }
         index.insert_unique(hash(key, end), number, |number| {
             let (key, end) = parts(*number);
             hash(key, end)
@@ -312,7 +319,6 @@ fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mu
         let found = index.find(hash(key, end), |number| parts(*number) == (key, end));
         found.copied().filter(|number| held.get(*number as usize).data == data)
     };
-    let mut right = vec![false; held.len()];
     if !held.is_empty() {
         plane.elements(desired, set, |key, end, data| {
             if let Some(number) = find(key, end, data) {
@@ -336,4 +342,38 @@ fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mu
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_linux::netlink::Socket;
+    use portolan_model::testing::{Dice, Universe};
+    use portolan_model::{NodeView, Snapshot};
+
+    use super::*;
+
+    #[test]
+    fn an_element_that_is_told_twice_stays() {
+        let (universe, mut dice) = (Universe::default(), Dice::new(3));
+        let mut snapshot = Snapshot::default();
+        snapshot.set_service_ranges(Universe::service_ranges());
+        (0..200).for_each(|_| snapshot.apply(universe.event(&mut dice)));
+        let view = NodeView { families: Family::BOTH.to_vec(), ..NodeView::default() };
+        let mut desired = Desired::new(view);
+        let dirty = snapshot.take_dirty();
+        desired.update(&snapshot, &dirty);
+        let plane = Plane::new(Family::Ipv4, Classes::default());
+        let mut told = Elements::default();
+        for _ in 0..2 {
+            plane.elements(&desired, Set::ClusterIps, |key, end, data| {
+                told.push(key, end, data, "");
+            });
+        }
+        assert!(told.len() > 4);
+        let mut socket = Socket::netfilter().unwrap();
+        let mut batch = Batch::new(&mut socket);
+        let mut writer = Writer { batch: &mut batch, family: Family::Ipv4 };
+        mend(&plane, &desired, Set::ClusterIps, &told, &mut writer);
+        assert_eq!(batch.elements(), 0);
+    }
 }
