@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod health;
 mod http;
+mod looking;
 mod metrics;
 mod reconcile;
 mod report;

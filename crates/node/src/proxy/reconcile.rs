@@ -1,6 +1,5 @@
 //! The loop: news → snapshot → desired → changes → datapath.
 
-use std::future::pending;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet, spawn_blocking, yield_now};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +28,7 @@ use super::datapath::{self, Applied, ApplyError, Datapath, Drift, ModeError, Red
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
+use super::looking::Looking;
 use super::metrics::Metrics;
 use super::report::Reporter;
 use crate::reached::Reached;
@@ -269,36 +269,6 @@ pub async fn run(
     }
     tracing::info!("proxy stops; Services go on working");
     Ok(())
-}
-
-/// How far a round of looking for drift is.
-#[derive(Clone, Copy, Debug)]
-enum Looking {
-    Not,
-    Due,
-    /// A piece was done just now; whatever waits comes before the next.
-    Polite,
-}
-
-impl Looking {
-    fn after(found: Drift) -> Self {
-        if found == Drift::Unfinished { Self::Polite } else { Self::Not }
-    }
-
-    /// Once something else was done, the round goes on, however much more of that there is.
-    fn after_others(self) -> Self {
-        if matches!(self, Self::Polite) { Self::Due } else { self }
-    }
-
-    /// Until the next piece is due.
-    async fn due(self) {
-        match self {
-            Self::Not => pending().await,
-            Self::Due => {}
-            // Whatever is ready now goes first.
-            Self::Polite => yield_now().await,
-        }
-    }
 }
 
 /// Finishes what had to wait.
