@@ -43,6 +43,7 @@ fn killing_parts_in_random_order_during_churn_loses_nothing() {
     let mut parts = Parts::new(&lab, seed);
     let mut objects = Objects::new(&namespace, seed.wrapping_add(1));
     let mut growth = Growth::default();
+    growth.note(Sizes::look(&lab));
     let mut before: Option<Connections> = None;
     let (length, started) = (duration(), Instant::now());
     // Each part is spared for a third of the time, so that its processes grow old.

@@ -20,10 +20,13 @@ const PARTS: [(&str, usize); 8] = [
     ("node@control-plane", 1),
     ("node@worker-1", 1),
     ("node@worker-2", 1),
-    ("proxy@control-plane", 2),
-    ("proxy@worker-1", 2),
-    ("proxy@worker-2", 2),
+    ("proxy@control-plane", PROXIES_SPARED),
+    ("proxy@worker-1", PROXIES_SPARED),
+    ("proxy@worker-2", PROXIES_SPARED),
 ];
+
+/// The shift in which they are.
+const PROXIES_SPARED: usize = 2;
 
 /// The modes that leave connections alone when a node goes over to another one: relays of mode
 /// `userspace` end with their process.
@@ -63,6 +66,9 @@ impl<'lab> Parts<'lab> {
     pub(super) fn hit_until(&mut self, end: Instant, shift: usize) {
         let parts: Vec<_> =
             PARTS.iter().filter(|(_, spared)| *spared != shift).map(|(part, _)| *part).collect();
+        if shift == PROXIES_SPARED {
+            self.spread_modes();
+        }
         while Instant::now() < end {
             let part = parts[self.dice.random_range(0..parts.len())];
             self.hit(part);
@@ -84,15 +90,28 @@ impl<'lab> Parts<'lab> {
         }
     }
 
+    /// Proxies that are spared grow old in one mode each.
+    fn spread_modes(&mut self) {
+        for (node, mode) in self.lab.nodes().into_iter().zip(MODES) {
+            if self.modes[node] != mode {
+                let proxy = format!("proxy@{node}");
+                self.lab.portolan(&["lab", "restart", "--proxy-mode", mode, &proxy]).ok();
+                self.note_mode(node, mode);
+            }
+        }
+    }
+
+    fn note_mode(&mut self, node: &'static str, mode: &str) {
+        let before = self.modes.insert(node, mode.to_owned());
+        self.switches += usize::from(before.is_none_or(|before| before != mode));
+    }
+
     fn hit(&mut self, part: &'static str) {
         let mut words = vec!["lab", "restart"];
         let proxy = part.strip_prefix("proxy@").filter(|_| self.dice.random_bool(0.5));
         if let Some(node) = proxy {
             let mode = MODES[self.dice.random_range(0..MODES.len())];
-            self.switches += usize::from(self.modes[node] != mode);
-            if let Some(known) = self.modes.get_mut(node) {
-                *known = mode.to_owned();
-            }
+            self.note_mode(node, mode);
             words.extend(["--proxy-mode", mode]);
         }
         if self.dice.random_bool(0.5) {
