@@ -46,6 +46,11 @@ impl NetlinkError {
         }
     }
 
+    /// Whether something was there that had not been told, or was not there although it had.
+    pub fn is_clash(&self) -> bool {
+        matches!(self.refusal(), Some(libc::EEXIST | libc::ENOENT))
+    }
+
     /// Whether the object named does not exist.
     pub fn is_not_found(&self) -> bool {
         self.refusal() == Some(libc::ENOENT)
@@ -119,15 +124,20 @@ impl Socket {
         // The kernel works through a batch inside the system call, so every answer is there.
         let mut refused: Option<NetlinkError> = None;
         let mut acknowledged = false;
+        let mut lost: Option<NetlinkError> = None;
         loop {
             let length = match self.receive(MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => length,
-                Err(Errno::EAGAIN) if acknowledged || refused.is_some() => break,
+                Err(Errno::EAGAIN) if acknowledged || refused.is_some() || lost.is_some() => break,
                 Err(Errno::EAGAIN) => {
                     self.receive(MsgFlags::empty()).map_err(NetlinkError::io("hear"))?
                 }
-                // So many errors that some were lost: the first ones were read.
-                Err(Errno::ENOBUFS) if refused.is_some() => continue,
+                // So many errors that some were lost. This is told before the first ones are.
+                Err(Errno::ENOBUFS) => {
+                    lost =
+                        Some(NetlinkError::io("hear all of the kernel's answer")(Errno::ENOBUFS));
+                    continue;
+                }
                 Err(errno) => return Err(NetlinkError::io("hear the kernel's answer")(errno)),
             };
             for message in Messages::new(&self.buffer[..length]) {
@@ -145,7 +155,7 @@ impl Socket {
             }
         }
         self.release();
-        refused.map_or(Ok(()), Err)
+        refused.or(lost).map_or(Ok(()), Err)
     }
 
     /// Sends one request with [`flags::DUMP`] and hands every message of the answer to `each`.

@@ -19,6 +19,39 @@ in_every_mode! {
     cleanup_leaves_nothing,
 }
 
+/// A set that has grown is moved to a larger table by and by; who reads it meanwhile is told some
+/// elements twice and others not at all.
+#[test]
+fn what_the_kernel_rearranges_is_read_again() {
+    let lab = &Lab::new("nftables");
+    let pods = |count: u32| -> Vec<String> {
+        let address = |n: u32| IpAddr::from((0x0A80_0000 + n).to_be_bytes()).to_string();
+        (1..=count).map(address).collect()
+    };
+    let of = |count| {
+        let pods = pods(count);
+        slice(&pods.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2"]));
+    // In one transaction a set outgrows several tables, and is emptied all but a little.
+    for (before, after) in [(24_500, 25_000), (2, 50_000), (30_000, 1)] {
+        for count in [before, after] {
+            proxy.snapshot.apply(Event::EndpointSlice(of(count)));
+            let dirty = proxy.snapshot.take_dirty();
+            let changes = proxy.desired.update(&proxy.snapshot, &dirty);
+            let (datapath, desired) = (&mut proxy.datapath, &proxy.desired);
+            lab.node.run(|| {
+                datapath.apply(desired, Scope::Changed(&changes)).unwrap();
+                datapath.apply(desired, Scope::Everything).unwrap();
+            });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let (datapath, desired) = (&mut proxy.datapath, &proxy.desired);
+        let still = lab.node.run(|| datapath.apply(desired, Scope::Everything).unwrap());
+        assert_eq!(still.writes, 0, "all is as it should be");
+    }
+}
+
 fn nft(lab: &Lab, arguments: &[&str]) -> String {
     let output = lab.node.run(|| Command::new("nft").args(arguments).output().unwrap());
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,6 @@
 //! A pool as it lies in the kernel's maps, and how to follow a change of its backends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -121,8 +121,13 @@ impl PoolState {
 impl PoolState {
     /// Moves from the backends that are in the table to those that should be: replacements take
     /// the place of what goes, and the last fills a hole. Returns the numbers that are no more.
+    ///
+    /// Only what is different in the end is written: the kernel keeps all that was ever at a key
+    /// until the transaction is over, and refuses it when that becomes much.
     pub(super) fn follow(&mut self, after: &Pool, writer: &mut Writer<'_, '_>) -> Vec<u32> {
-        let mut slots: Vec<_> = self.slots.iter().collect();
+        let before: Vec<_> = self.slots.iter().collect();
+        let labels = self.labels.clone();
+        let mut slots = before.clone();
         let old: BTreeSet<_> = slots.iter().copied().collect();
         let new: BTreeSet<_> = after.backends[..fitting(after)].iter().map(place).collect();
         let mut arrivals = new.difference(&old).copied();
@@ -135,79 +140,82 @@ impl PoolState {
             }
             if self.affinity.is_some() {
                 forgotten.push(self.label(index));
-                writer.delete(Set::Kept, &Bytes::new().number(self.label(index)));
             }
             if let Some(arrival) = arrivals.next() {
-                self.replace(&mut slots, index, arrival, writer);
+                slots[index] = arrival;
+                if self.affinity.is_some() {
+                    // Not the label that just left: clients kept on it must not follow it here.
+                    self.labels[index] = self.free_label();
+                }
                 index += 1;
             } else {
-                self.remove(&mut slots, index, writer);
+                slots.swap_remove(index);
+                if self.affinity.is_some() {
+                    self.labels.swap_remove(index);
+                }
             }
         }
         for arrival in arrivals {
-            self.push(&mut slots, arrival, writer);
+            if self.affinity.is_some() {
+                let label = self.free_label();
+                self.labels.push(label);
+            }
+            slots.push(arrival);
+        }
+        self.write_slots((&before, &labels), &slots, writer);
+        if self.affinity.is_some() {
+            self.write_kept((&before, &labels), &slots, writer);
         }
         self.slots = Slots::new(&after.backends, &slots);
         forgotten
+    }
+
+    /// Writes what lies elsewhere than `before`, with the labels of then.
+    fn write_slots(
+        &self,
+        before: (&[Place], &[u16]),
+        slots: &[Place],
+        writer: &mut Writer<'_, '_>,
+    ) {
+        let old = |index| self.data(before.0, before.1, index);
+        let new = |index| self.data(slots, &self.labels, index);
+        let differs = |index: &usize| old(*index) != new(*index);
+        for index in (0..before.0.len()).filter(differs) {
+            writer.delete(self.set(), &self.index_key(index));
+        }
+        for index in (0..slots.len()).filter(differs) {
+            if let Some(data) = new(index) {
+                writer.add(self.set(), &self.index_key(index), &data);
+            }
+        }
+    }
+
+    /// The same for where each label is.
+    fn write_kept(&self, before: (&[Place], &[u16]), slots: &[Place], writer: &mut Writer<'_, '_>) {
+        let by_label = |labels: &[u16], slots: &[Place]| -> BTreeMap<u16, Place> {
+            labels.iter().copied().zip(slots.iter().copied()).collect()
+        };
+        let (old, new) = (by_label(before.1, before.0), by_label(&self.labels, slots));
+        let key = |label: u16| Bytes::new().number(Number::new(self.id, label, false).0);
+        for label in old.keys().filter(|label| old.get(*label) != new.get(*label)) {
+            writer.delete(Set::Kept, &key(*label));
+        }
+        for (label, place) in new.iter().filter(|(label, place)| old.get(*label) != Some(place)) {
+            writer.add(Set::Kept, &key(*label), &address_data(place));
+        }
     }
 
     pub(super) fn set(&self) -> Set {
         if self.affinity.is_some() { Set::Slots } else { Set::endpoints(self.protocol) }
     }
 
-    fn data(&self, slots: &[Place], index: usize) -> Bytes {
-        match self.affinity {
-            Some(_) => Bytes::new().number(self.label(index)),
-            None => address_data(&slots[index]),
-        }
-    }
-
-    fn replace(
-        &mut self,
-        slots: &mut [Place],
-        index: usize,
-        arrival: Place,
-        writer: &mut Writer<'_, '_>,
-    ) {
-        writer.delete(self.set(), &self.index_key(index));
-        slots[index] = arrival;
-        if self.affinity.is_some() {
-            // Not the label that just left: clients kept on it must not follow it here.
-            self.labels[index] = self.free_label();
-            let label = Bytes::new().number(self.label(index));
-            writer.add(Set::Kept, &label, &address_data(&arrival));
-        }
-        writer.add(self.set(), &self.index_key(index), &self.data(slots, index));
-    }
-
-    /// Takes the slot out; the last one moves into its place.
-    fn remove(&mut self, slots: &mut Vec<Place>, index: usize, writer: &mut Writer<'_, '_>) {
-        let last = slots.len() - 1;
-        writer.delete(self.set(), &self.index_key(index));
-        if index != last {
-            writer.delete(self.set(), &self.index_key(last));
-        }
-        slots.swap_remove(index);
-        if self.affinity.is_some() {
-            self.labels.swap_remove(index);
-        }
-        if index != last {
-            writer.add(self.set(), &self.index_key(index), &self.data(slots, index));
-        }
-    }
-
-    fn push(&mut self, slots: &mut Vec<Place>, arrival: Place, writer: &mut Writer<'_, '_>) {
-        let index = slots.len();
-        if self.affinity.is_some() {
-            let label = self.free_label();
-            self.labels.push(label);
-        }
-        slots.push(arrival);
-        if self.affinity.is_some() {
-            let label = Bytes::new().number(self.label(index));
-            writer.add(Set::Kept, &label, &address_data(&arrival));
-        }
-        writer.add(self.set(), &self.index_key(index), &self.data(slots, index));
+    /// What lies at an index.
+    fn data(&self, slots: &[Place], labels: &[u16], index: usize) -> Option<Bytes> {
+        let place = slots.get(index)?;
+        Some(match self.affinity {
+            Some(_) => Bytes::new().number(Number::new(self.id, *labels.get(index)?, false).0),
+            None => address_data(place),
+        })
     }
 
     /// Fills an empty pool. Backends keep the places and the labels that the table gives them

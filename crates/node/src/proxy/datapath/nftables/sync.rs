@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use portolan_linux::netlink::NetlinkError;
@@ -46,9 +47,35 @@ fn or_empty(result: Result<Elements, NetlinkError>) -> Result<Elements, ApplyErr
     }
 }
 
+/// How long to wait before each further reading.
+const REREADS: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(40),
+    Duration::from_millis(160),
+    Duration::from_millis(640),
+];
+
 impl Nftables {
     /// Makes the tables match in full. Returns how many elements had to be written.
+    ///
+    /// The kernel moves the elements of a set that has grown to a larger table by and by, and tells
+    /// some of them twice meanwhile, and others not at all. What is written then may clash with
+    /// what was not told; nothing of it is taken, and all is read once more.
     pub(super) fn sync(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
+        let mut pauses = REREADS.iter();
+        loop {
+            let result = self.sync_once(desired);
+            match (&result, pauses.next()) {
+                (Err(ApplyError::Netlink(error)), Some(pause)) if error.is_clash() => {
+                    tracing::debug!(%error, "the kernel has not told all its elements; reading again");
+                    std::thread::sleep(*pause);
+                }
+                _ => return result,
+            }
+        }
+    }
+
+    fn sync_once(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
         let mut held = Vec::new();
         self.planes.clear();
         for family in &desired.view.families {
