@@ -35,7 +35,7 @@ pub(super) const NODE_ONLY: u32 = 1;
 pub(super) const RESERVED: u32 = 2;
 
 /// Of so many backends on this node the dialler's own is looked for.
-pub(super) const LOCALS: usize = 64;
+pub(super) const LOCALS: usize = 32;
 
 /// What is known of a network namespace: nobody has looked; it is this node's; it is not.
 pub(super) const ASKED: u32 = 0;

@@ -101,7 +101,7 @@ struct talks {
 #define KIN_NS (30ULL * 1000000000)
 /* Of so many backends on this node the dialler's own is looked for. The kernel follows every one of
  * them when it checks a program, which takes its time. */
-#define LOCALS 64
+#define LOCALS 32
 
 /* What is known of a network namespace. */
 #define ASKED 0
