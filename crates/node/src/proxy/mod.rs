@@ -15,6 +15,7 @@ mod looking;
 mod metrics;
 mod reconcile;
 mod report;
+mod sweeping;
 #[cfg(test)]
 mod tests;
 mod tuning;

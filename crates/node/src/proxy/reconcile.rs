@@ -3,34 +3,31 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use hyper::StatusCode;
 use jiff::Timestamp;
 use kube::Client;
-use portolan_linux::conntrack::Flow;
 use portolan_linux::memory;
-use portolan_linux::netlink::NetlinkError;
-use portolan_linux::process;
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::frontend::Family;
 use portolan_model::node_view::NodePortAddresses;
 use portolan_model::{Desired, Event, Snapshot};
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::ProxyConfig;
-use super::conntrack::{Listing, Sweep, Sweeper};
-use super::datapath::{self, Applied, ApplyError, Datapath, Drift, ModeError, Redialled, Scope};
+use super::conntrack::Sweeper;
+use super::datapath::{self, Applied, ApplyError, Datapath, Drift, ModeError, Scope};
 use super::events::{self, Refusals};
 use super::health::{Checks, Health};
 use super::http::{self, TEXT, reply};
 use super::looking::Looking;
 use super::metrics::Metrics;
 use super::report::Reporter;
+use super::sweeping::{Sweeping, Swept, begin_sweep, go_on_sweeping, next_of, not_swept};
 use crate::reached::Reached;
 use crate::reflect::{self, Heard, Interest, Update};
 
@@ -56,12 +53,12 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 const BURST: usize = 4096;
 
 /// What the datapath's thread works on; it travels there and back.
-struct Work {
-    snapshot: Snapshot,
-    desired: Desired,
-    datapath: Box<dyn Datapath>,
-    metrics: Arc<Metrics>,
-    sweeper: Sweeper,
+pub(super) struct Work {
+    pub(super) snapshot: Snapshot,
+    pub(super) desired: Desired,
+    pub(super) datapath: Box<dyn Datapath>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sweeper: Sweeper,
     /// The next pass looks at everything.
     full: bool,
 }
@@ -367,109 +364,6 @@ fn check_addresses(desired: &Desired) -> Vec<IpAddr> {
         !link_local && nets.iter().any(|net| net.contains(ip))
     });
     own
-}
-
-/// Moves the UDP sockets that were handed a backend that is gone.
-fn redial_sockets(work: &mut Work) {
-    let Work { snapshot, desired, datapath, sweeper, .. } = work;
-    if !sweeper.concerns_udp() {
-        return;
-    }
-    let done = datapath.redial_stale(&mut |dialled, backend| {
-        sweeper.is_stale_socket(snapshot, desired, dialled, backend)
-    });
-    match done {
-        Ok(Redialled { moved: 0, ended: 0 }) => {}
-        Ok(Redialled { moved, ended }) => {
-            tracing::debug!(moved, ended, "UDP sockets whose endpoint is gone were connected anew");
-        }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "clients may go on sending UDP to endpoints that are gone",
-        ),
-    }
-}
-
-/// A sweep of connections, and what is read for it meanwhile.
-struct Sweeping {
-    sweep: Sweep,
-    begun: Instant,
-    news: mpsc::Receiver<Swept>,
-}
-
-/// What comes next of a sweep.
-enum Swept {
-    Read(Vec<Flow>),
-    End(Result<(), NetlinkError>),
-}
-
-/// What comes next of a sweep, if there is one.
-async fn next_of(sweeping: &mut Option<Sweeping>) -> Option<Swept> {
-    let news = sweeping.as_mut()?.news.recv().await;
-    Some(news.unwrap_or(Swept::End(Err(NetlinkError::Unsteady))))
-}
-
-/// Begins what is due; what cannot be begun is tried again later.
-fn begin_sweep(mut work: Work) -> (Work, Option<Sweeping>) {
-    redial_sockets(&mut work);
-    let sweep = match work.sweeper.begin(&work.desired) {
-        Ok(sweep) => sweep,
-        Err(error) => {
-            not_swept(&mut work.sweeper, None, &error);
-            return (work, None);
-        }
-    };
-    match read_connections(sweep.listing(&work.desired.view.families)) {
-        Ok(news) => (work, Some(Sweeping { sweep, begun: Instant::now(), news })),
-        Err(source) => {
-            let error = NetlinkError::Io { what: "start a thread that reads", source };
-            not_swept(&mut work.sweeper, Some(sweep), &error);
-            (work, None)
-        }
-    }
-}
-
-/// Reads on a thread of its own: its lower priority would stay with one that others use.
-fn read_connections(listing: Listing) -> io::Result<mpsc::Receiver<Swept>> {
-    let (sender, news) = mpsc::channel(1);
-    std::thread::Builder::new().name("connections".to_owned()).spawn(move || {
-        process::give_way();
-        // Whoever stops listening needs no more.
-        let result = listing.read(|batch| drop(sender.blocking_send(Swept::Read(batch))));
-        let _ = sender.blocking_send(Swept::End(result));
-    })?;
-    Ok(news)
-}
-
-/// Judges a batch; ends the sweep when that fails.
-fn go_on_sweeping(
-    mut work: Work,
-    mut sweeping: Sweeping,
-    batch: &[Flow],
-) -> (Work, Option<Sweeping>) {
-    match sweeping.sweep.judge(&work.snapshot, &work.desired, batch) {
-        Ok(deleted) => {
-            work.metrics.conntrack_deleted.inc_by(deleted as u64);
-            (work, Some(sweeping))
-        }
-        Err(error) => {
-            not_swept(&mut work.sweeper, Some(sweeping.sweep), &error);
-            (work, None)
-        }
-    }
-}
-
-fn not_swept(sweeper: &mut Sweeper, sweep: Option<Sweep>, error: &NetlinkError) {
-    let error_chain = error as &dyn std::error::Error;
-    if sweeper.failed(sweep, error) {
-        tracing::warn!(
-            error = error_chain,
-            "cannot clean up connections, trying again; clients may go on sending to endpoints that are gone",
-        );
-    } else {
-        // Mode `userspace` without rights.
-        tracing::debug!(error = error_chain, "no connections to clean up");
-    }
 }
 
 fn note(
