@@ -69,10 +69,6 @@ fn build(to: &Path) -> Result<()> {
             .arg("-o")
             .arg(to),
     )?;
-    // BTF stays, which the maps need; line numbers, which nobody reads, go.
-    crate::cargo::run(
-        Command::new(STRIP)
-            .args(["-g", "--remove-section=.BTF.ext", "--remove-section=.rel.BTF.ext"])
-            .arg(to),
-    )
+    // BTF stays, which maps and functions need.
+    crate::cargo::run(Command::new(STRIP).arg("-g").arg(to))
 }

@@ -138,7 +138,7 @@ pub(super) fn find_file_system(host: &Host) -> Result<PathBuf, EbpfError> {
 pub(super) fn probe(root: &Path, cookie: u64, cgroup: &Path) -> Result<(), EbpfError> {
     let directory = root.join(format!("{PROBE}{}", std::process::id()));
     let _claimed = claim(&directory)?;
-    let pins = Pins::on_trial(&directory, cookie);
+    let pins = Pins::of(&directory, cookie, true);
     let tried = pins.make(Sizes::SMALLEST, cookie).and_then(|made| pins.attach(&made, cgroup));
     let removed = fs::remove_dir_all(&directory);
     tried?;

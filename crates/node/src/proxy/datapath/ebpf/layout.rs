@@ -15,11 +15,9 @@ pub(super) fn object() -> &'static [u8] {
     &ALIGNED.0
 }
 
-/// Constants of the object: the node's network namespace, whether its cgroup is others' too, and of
-/// how many local backends the dialler's own is looked for.
+/// Constants of the object: the node's network namespace, and whether its cgroup is others' too.
 pub(super) const NODE_NETNS: &str = "node_netns";
 pub(super) const SHARED_CGROUP: &str = "shared_cgroup";
-pub(super) const LOOK_AT: &str = "locals";
 
 /// `struct address`: a frontend's key, and both halves of `struct peer`.
 pub(super) type Key = [u8; 20];
@@ -35,7 +33,7 @@ pub(super) const NODE_ONLY: u32 = 1;
 pub(super) const RESERVED: u32 = 2;
 
 /// Of so many backends on this node the dialler's own is looked for.
-pub(super) const LOCALS: usize = 32;
+pub(super) const LOCALS: usize = 128;
 
 /// What is known of a network namespace: nobody has looked; it is this node's; it is not.
 pub(super) const ASKED: u32 = 0;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::EbpfError;
 use super::layout::{
-    BACKEND4, BACKEND6, KEPT, LOOK_AT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, TOGETHER, object,
+    BACKEND4, BACKEND6, KEPT, NODE_NETNS, PEER, SHARED_CGROUP, TALKS, TOGETHER, object,
 };
 use super::sizes::{Sizes, UNUSED};
 
@@ -57,8 +57,6 @@ pub(super) struct Pins {
     node: PathBuf,
     /// Whether the cgroup is not the node's alone.
     shared: bool,
-    /// Whether the programs are only to show that the kernel takes them.
-    trial: bool,
 }
 
 /// Maps and programs that belong together.
@@ -81,12 +79,7 @@ fn program_path(generation: &Path, name: &str) -> PathBuf {
 impl Pins {
     pub(super) fn of(root: &Path, cookie: u64, shared: bool) -> Self {
         let node = root.join("portolan").join(format!("netns_{cookie}"));
-        Self { node, shared, trial: false }
-    }
-
-    /// For programs that are soon removed again, and are quickly checked by the kernel.
-    pub(super) fn on_trial(root: &Path, cookie: u64) -> Self {
-        Self { trial: true, ..Self::of(root, cookie, true) }
+        Self { node, shared }
     }
 
     /// Which programs these are: the object, and what of its constants may change.
@@ -167,14 +160,10 @@ impl Pins {
             ("namespaces", namespaces),
         ];
         self.take_along(path, &sizes)?;
-        let mut constants = vec![(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())];
-        if self.trial {
-            constants.push((LOOK_AT, 1));
-        }
         let loaded = bpf::load(&Object {
             bytes: object(),
             sizes: &sizes,
-            constants: &constants,
+            constants: &[(NODE_NETNS, cookie), (SHARED_CGROUP, self.shared.into())],
             pins: path,
             optional: &OPTIONAL,
         })?;

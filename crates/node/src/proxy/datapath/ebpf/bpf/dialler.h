@@ -5,7 +5,7 @@
 
 /* How the dialler can be asked whether an address is its own. */
 enum how { BIND4, BIND6, LISTEN };
-enum answer { UNKNOWN, OTHER, OWN };
+enum answer { OTHER = 0, OWN = 1, UNSURE = 2, UNKNOWN = 4 };
 
 /* Binding fails at once when the address is not the namespace's; what it did else is undone. */
 INLINE enum answer binds4(struct bpf_sock_addr *ctx, const struct address *to)
@@ -63,23 +63,80 @@ INLINE enum answer listens(struct bpf_sock_addr *ctx, const struct address *to, 
 	return OWN;
 }
 
-/* One of the backends in these slots. */
-INLINE int local_of(__u64 local, __u32 index, __u32 pool, int v4, struct backend *it)
+/* The backend in a slot, if the pool still has it. */
+INLINE int local_of(__u32 slot, __u32 pool, int v4, struct backend *it)
 {
 	__u32 number;
-	return slot_of((__u32)local + index, &number) && backend_of(number, pool, v4, it);
+	return slot_of(slot, &number) && backend_of(number, pool, v4, it);
 }
 
-/* Whether one of the backends in these slots has that address. */
-INLINE int is_among(__u64 local, __u32 pool, int v4, const struct address *source)
+/* Whether the dialler has the address of the backend in a slot: OWN or not, and UNSURE where it
+ * could not be asked. */
+INLINE int asked(struct bpf_sock_addr *ctx, __u32 slot, __u32 pool, int v4, enum how how)
 {
-	for (__u32 i = 0; i < LOCALS && i < locals && i < local >> 32; i++) {
-		struct backend backend = {};
-		if (local_of(local, i, pool, v4, &backend) && !difference(source, &backend.at))
-			return 1;
-	}
-	return 0;
+	struct backend backend = {};
+	if (!local_of(slot, pool, v4, &backend))
+		return OTHER;
+	enum answer answer = UNKNOWN;
+	if (how == BIND4)
+		answer = binds4(ctx, &backend.at);
+	if (how == BIND6)
+		answer = binds6(ctx, &backend.at);
+	if (answer != UNKNOWN)
+		return answer;
+	return UNSURE | listens(ctx, &backend.at, v4);
 }
+
+/* One way of asking: for a slot, and for all of them until one is the dialler's own. The kernel
+ * checks each of these functions once; else it would go through all that may happen at a slot again
+ * for every slot, and for every way that leads there. */
+#define WAY_OF_ASKING(name, v4, how)                                                    \
+	CHECKED_ALONE int name##_one(struct bpf_sock_addr *ctx, __u32 slot, __u32 pool) \
+	{                                                                               \
+		return asked(ctx, slot, pool, v4, how);                                 \
+	}                                                                               \
+	CHECKED_ALONE int name(struct bpf_sock_addr *ctx, __u64 local, __u32 pool)      \
+	{                                                                               \
+		int all = OTHER;                                                        \
+		for (__u32 i = 0; i < LOCALS && i < local >> 32 && !(all & OWN); i++)   \
+			all |= name##_one(ctx, (__u32)local + i, pool);                 \
+		return all;                                                             \
+	}
+
+WAY_OF_ASKING(bind_v4, 1, BIND4)
+WAY_OF_ASKING(bind_mapped, 1, BIND6)
+WAY_OF_ASKING(bind_v6, 0, BIND6)
+WAY_OF_ASKING(listen_v4, 1, LISTEN)
+WAY_OF_ASKING(listen_v6, 0, LISTEN)
+
+INLINE int ask(struct bpf_sock_addr *ctx, __u64 local, __u32 pool, int v4, enum how how)
+{
+	if (how == LISTEN)
+		return v4 ? listen_v4(ctx, local, pool) : listen_v6(ctx, local, pool);
+	if (how == BIND4)
+		return bind_v4(ctx, local, pool);
+	return v4 ? bind_mapped(ctx, local, pool) : bind_v6(ctx, local, pool);
+}
+
+/* Whether one of the backends in these slots has that address: the same, one family at a time. The
+ * kernel does not know that `source` is always there. */
+#define WAY_OF_COMPARING(name, v4)                                                        \
+	CHECKED_ALONE int name##_one(__u32 slot, __u32 pool, const struct address *source) \
+	{                                                                                 \
+		struct backend backend = {};                                              \
+		return source && local_of(slot, pool, v4, &backend) &&                    \
+		       !difference(source, &backend.at);                                  \
+	}                                                                                 \
+	CHECKED_ALONE int name(__u64 local, __u32 pool, const struct address *source)     \
+	{                                                                                 \
+		int found = 0;                                                            \
+		for (__u32 i = 0; source && i < LOCALS && i < local >> 32 && !found; i++) \
+			found = name##_one((__u32)local + i, pool, source);               \
+		return found;                                                             \
+	}
+
+WAY_OF_COMPARING(is_among_v4, 1)
+WAY_OF_COMPARING(is_among_v6, 0)
 
 /* Whether the dialler is a backend of the pool itself. It is left to the tables beneath then, with
  * all that it dials there: they masquerade what comes back to it, and draw among all. `source` is
@@ -102,25 +159,18 @@ INLINE int is_own(struct bpf_sock_addr *ctx, const struct pool *pool, const stru
 		return known->own;
 	/* Beyond, nobody looks. */
 	__u32 own = count > LOCALS;
+	if (bound && !own)
+		own = v4 ? is_among_v4(local, client->pool, source) :
+			   is_among_v6(local, client->pool, source);
 	if (bound)
-		return own || is_among(local, client->pool, v4, source);
+		return own;
 	/* One that is bound to a device sees the addresses of that. */
 	struct bpf_sock *sk = ctx->sk;
 	int sure = sk && sk->bound_dev_if == 0;
-	for (__u32 i = 0; i < LOCALS && i < locals && i < count && !own; i++) {
-		struct backend backend = {};
-		if (!local_of(local, i, client->pool, v4, &backend))
-			continue;
-		enum answer answer = UNKNOWN;
-		if (how == BIND4)
-			answer = binds4(ctx, &backend.at);
-		if (how == BIND6)
-			answer = binds6(ctx, &backend.at);
-		if (answer == UNKNOWN) {
-			sure = 0;
-			answer = listens(ctx, &backend.at, v4);
-		}
-		own = answer == OWN;
+	if (!own) {
+		int answer = ask(ctx, local, client->pool, v4, how);
+		sure &= !(answer & UNSURE);
+		own = answer & OWN;
 	}
 	if (sure) {
 		struct kinship found = { .generation = generation, .own = own, .seen = now };

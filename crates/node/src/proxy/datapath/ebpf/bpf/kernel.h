@@ -9,6 +9,8 @@ typedef unsigned long long __u64;
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
+/* The kernel checks such a function by itself, whatever it is called with; needs type information. */
+#define CHECKED_ALONE __attribute__((noinline))
 #define OFFSET(type, field) __builtin_offsetof(type, field)
 
 /* How a map is described in the section .maps: the type of each member carries the value. */

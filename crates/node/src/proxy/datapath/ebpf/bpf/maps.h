@@ -99,9 +99,9 @@ struct talks {
 #define TALK_NS (120ULL * 1000000000)
 /* So long a namespace is trusted to have the addresses that it had. */
 #define KIN_NS (30ULL * 1000000000)
-/* Of so many backends on this node the dialler's own is looked for. The kernel follows every one of
- * them when it checks a program, which takes its time. */
-#define LOCALS 32
+/* Among so many backends on this node the dialler's own is looked for: more than a node has pods by
+ * default. The kernel follows every one of them when it checks a program. */
+#define LOCALS 128
 
 /* What is known of a network namespace. */
 #define ASKED 0
@@ -207,9 +207,6 @@ struct {
 const volatile __u64 node_netns = 0;
 /* Whether others than this node's processes are in the cgroup too. */
 const volatile __u64 shared_cgroup = 0;
-
-/* For programs that are only to show whether the kernel takes them: so many of those LOCALS. */
-const volatile __u64 locals = LOCALS;
 
 /* For the test that Rust has the same layouts. */
 const __u16 layouts[] SECTION("layout") = {
