@@ -88,7 +88,13 @@ impl Programs {
         format!("{stem}{}{what}", self.suffix)
     }
 
-    fn run(&self, program: &str, arguments: &[&str], input: &str) -> Result<Output, RestoreError> {
+    /// What the program printed, and the process ID that it had.
+    fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Result<(Output, u32), RestoreError> {
         let failed = |source| RestoreError::Run { program: program.to_owned(), source };
         let path = find(program).ok_or(RestoreError::Absent)?;
         let mut child = Command::new(path)
@@ -102,9 +108,10 @@ impl Programs {
         if let Some(mut stdin) = child.stdin.take() {
             let _ = stdin.write_all(input.as_bytes());
         }
+        let id = child.id();
         let output = child.wait_with_output().map_err(failed)?;
         if output.status.success() {
-            return Ok(output);
+            return Ok((output, id));
         }
         let text = String::from_utf8_lossy(&output.stderr);
         let lines = text.lines().map(str::trim).filter(|line| {
@@ -119,7 +126,7 @@ impl Programs {
 
     /// What a table holds, in the network namespace of the calling thread.
     pub fn save(&self, family: TableFamily, table: Table) -> Result<Saved, RestoreError> {
-        let output = self.run(&self.program(family, "-save"), &["-t", table.name()], "")?;
+        let (output, _) = self.run(&self.program(family, "-save"), &["-t", table.name()], "")?;
         Ok(Saved::new(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
@@ -139,11 +146,12 @@ impl Programs {
     }
 
     /// Changes the chains that `text` names and leaves all others as they are; each table of it
-    /// at once. On failure, says which extensions of `text` the kernel does not have.
-    pub fn restore(&self, family: TableFamily, text: &str) -> Result<(), RestoreError> {
+    /// at once. Returns the process ID that the program had. On failure, says which extensions of
+    /// `text` the kernel does not have.
+    pub fn restore(&self, family: TableFamily, text: &str) -> Result<u32, RestoreError> {
         let name = self.program(family, "-restore");
         match self.run(&name, &["-w", "5", "--noflush", "--counters"], text) {
-            Ok(_) => Ok(()),
+            Ok((_, id)) => Ok(id),
             Err(RestoreError::Failed { program, said }) => {
                 let lacking = self.lacking(&name, text);
                 Err(match lacking.is_empty() {

@@ -9,6 +9,8 @@ pub struct Header {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
+    /// The socket whose request this answers or tells of.
+    pub port: u32,
 }
 
 /// One message.
@@ -61,6 +63,7 @@ impl<'a> Iterator for Messages<'a> {
                 kind: u16::from_ne_bytes([bytes[4], bytes[5]]),
                 flags: u16::from_ne_bytes([bytes[6], bytes[7]]),
                 sequence: u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]),
+                port: u32::from_ne_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]),
             },
             payload: &bytes[HEADER_LEN..],
         })
@@ -172,7 +175,7 @@ mod tests {
             let messages: Vec<_> = Messages::new(encoder.as_bytes()).collect();
             prop_assert_eq!(messages.len(), 2);
             for message in messages {
-                prop_assert_eq!(message.header, Header { kind, flags: 5, sequence });
+                prop_assert_eq!(message.header, Header { kind, flags: 5, sequence, port: 0 });
                 prop_assert_eq!(message.family(), 2);
                 let nest = message.attributes().find(7).unwrap();
                 let read: Vec<_> = nest.nested().map(|a| (a.kind, a.value.to_vec())).collect();

@@ -10,7 +10,7 @@ mod socket;
 
 pub use decode::{Attribute, Attributes, Header, Message, Messages};
 pub use encode::{Encoder, Mark};
-pub use socket::{NetlinkError, Socket};
+pub use socket::{Dumped, NetlinkError, Socket};
 
 /// Length of `struct nlmsghdr`.
 pub const HEADER_LEN: usize = 16;

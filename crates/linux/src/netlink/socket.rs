@@ -3,8 +3,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    recv, sendto, setsockopt, socket, sockopt,
 };
 
 use super::{Message, Messages, flags};
@@ -63,6 +63,17 @@ impl NetlinkError {
     }
 }
 
+/// What became of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dumped {
+    /// It is what the table held all the time.
+    Steady,
+    /// All was told, but something in the subsystem changed meanwhile.
+    Disturbed,
+    /// Not all was told.
+    Cut,
+}
+
 /// `NLMSG_ERROR` and `NLMSG_DONE`.
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
@@ -72,6 +83,7 @@ const DONE: u16 = 3;
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -80,32 +92,60 @@ impl Socket {
     /// The kernel fills dumps in chunks of at most 32 KiB.
     const RECEIVE_LEN: usize = 64 * 1024;
     /// How often an interrupted dump is taken again.
-    const DUMP_ATTEMPTS: usize = 8;
+    pub const DUMP_ATTEMPTS: usize = 8;
 
     /// Opens a socket to netfilter. Any user may; requests need `CAP_NET_ADMIN`.
     pub fn netfilter() -> Result<Self, NetlinkError> {
-        Self::open(SockProtocol::NetlinkNetFilter, "open a netfilter socket")
+        Self::open(SockProtocol::NetlinkNetFilter, 0, "open a netfilter socket")
+    }
+
+    /// Opens a socket that hears of what netfilter tells one of its first 32 groups of listeners.
+    pub fn of_netfilter_group(group: u32) -> Result<Self, NetlinkError> {
+        let groups = 1 << (group - 1);
+        Self::open(SockProtocol::NetlinkNetFilter, groups, "listen to netfilter")
     }
 
     /// Opens a socket to the kernel's table of sockets.
     pub fn sock_diag() -> Result<Self, NetlinkError> {
-        Self::open(SockProtocol::NetlinkSockDiag, "open a socket for socket diagnosis")
+        Self::open(SockProtocol::NetlinkSockDiag, 0, "open a socket for socket diagnosis")
     }
 
     /// Opens a socket to the families of generic netlink.
     pub fn generic() -> Result<Self, NetlinkError> {
-        Self::open(SockProtocol::NetlinkGeneric, "open a socket for generic netlink")
+        Self::open(SockProtocol::NetlinkGeneric, 0, "open a socket for generic netlink")
     }
 
-    fn open(protocol: SockProtocol, what: &'static str) -> Result<Self, NetlinkError> {
+    fn open(protocol: SockProtocol, groups: u32, what: &'static str) -> Result<Self, NetlinkError> {
         let open = NetlinkError::io(what);
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
             .map_err(&open)?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(&open)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(&open)?;
         setsockopt(&fd, sockopt::RcvBufForce, &(4 << 20))
             .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &(1 << 20)))
             .map_err(&open)?;
-        Ok(Self { fd, sequence: 0, buffer: Vec::new() })
+        let own: NetlinkAddr = getsockname(fd.as_raw_fd()).map_err(&open)?;
+        Ok(Self { fd, port: own.pid(), sequence: 0, buffer: Vec::new() })
+    }
+
+    /// The number by which others in the network namespace know this socket.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Hands every message that has come by itself to `each`. Returns false when some were lost,
+    /// because there were more than the buffer holds.
+    pub fn hear(&mut self, mut each: impl FnMut(Message<'_>)) -> Result<bool, NetlinkError> {
+        let mut complete = true;
+        loop {
+            match self.receive(MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => Messages::new(&self.buffer[..length]).for_each(&mut each),
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::ENOBUFS) => complete = false,
+                Err(errno) => return Err(NetlinkError::io("hear of changes")(errno)),
+            }
+        }
+        self.release();
+        Ok(complete)
     }
 
     /// A sequence number for the next message.
@@ -170,8 +210,7 @@ impl Socket {
         mut restart: impl FnMut(&mut C),
     ) -> Result<(), NetlinkError> {
         for _ in 0..Self::DUMP_ATTEMPTS {
-            if self.dump_once(request, context, &mut each)? {
-                self.release();
+            if self.dump_once(request, |message| each(context, message))? == Dumped::Steady {
                 return Ok(());
             }
             restart(context);
@@ -179,24 +218,37 @@ impl Socket {
         Err(NetlinkError::Unsteady)
     }
 
-    /// Returns whether the dump was consistent.
-    fn dump_once<C>(
+    /// The same, once.
+    pub fn dump_once(
         &mut self,
         request: &[u8],
-        context: &mut C,
-        each: &mut impl FnMut(&mut C, Message<'_>),
-    ) -> Result<bool, NetlinkError> {
+        each: impl FnMut(Message<'_>),
+    ) -> Result<Dumped, NetlinkError> {
+        let result = self.take_dump(request, each);
+        self.release();
+        result
+    }
+
+    fn take_dump(
+        &mut self,
+        request: &[u8],
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<Dumped, NetlinkError> {
         self.send(request)?;
-        let mut consistent = true;
+        let mut dumped = Dumped::Steady;
         loop {
             let length =
                 self.receive(MsgFlags::empty()).map_err(NetlinkError::io("read a table"))?;
             for message in Messages::new(&self.buffer[..length]) {
-                consistent &= message.header.flags & flags::DUMP_INTERRUPTED == 0;
+                if message.header.flags & flags::DUMP_INTERRUPTED != 0 {
+                    dumped = Dumped::Disturbed;
+                }
                 match message.header.kind {
                     DONE | ERROR => match message.code() {
-                        0 => return Ok(consistent),
-                        code if -code == libc::EINTR || -code == libc::EAGAIN => return Ok(false),
+                        0 => return Ok(dumped),
+                        code if -code == libc::EINTR || -code == libc::EAGAIN => {
+                            return Ok(Dumped::Cut);
+                        }
                         code => {
                             return Err(NetlinkError::Refused {
                                 sequence: message.header.sequence,
@@ -204,7 +256,7 @@ impl Socket {
                             });
                         }
                     },
-                    _ => each(context, message),
+                    _ => each(message),
                 }
             }
         }

@@ -53,11 +53,15 @@ impl About {
 impl<'s> Batch<'s> {
     /// Starts an empty batch.
     pub fn new(socket: &'s mut Socket) -> Self {
-        let mut encoder = Encoder::default();
-        let sequence = socket.next_sequence();
-        let begin = encoder.begin(BEGIN, flags::REQUEST, sequence, 0, SUBSYSTEM);
-        encoder.end(begin);
-        Self { socket, encoder, open: None, elements: 0 }
+        let mut batch = Self { socket, encoder: Encoder::default(), open: None, elements: 0 };
+        batch.begin();
+        batch
+    }
+
+    fn begin(&mut self) {
+        let sequence = self.socket.next_sequence();
+        let begin = self.encoder.begin(BEGIN, flags::REQUEST, sequence, 0, SUBSYSTEM);
+        self.encoder.end(begin);
     }
 
     /// Adds an element; one that is there with the same data is no error.
@@ -104,6 +108,19 @@ impl<'s> Batch<'s> {
 
     /// Sends the batch; an empty one is not sent. Returns the number of elements changed.
     pub fn commit(mut self) -> Result<usize, NetlinkError> {
+        self.send()
+    }
+
+    /// The same, and starts anew.
+    pub fn flush(&mut self) -> Result<usize, NetlinkError> {
+        let count = self.send()?;
+        self.encoder.clear();
+        self.elements = 0;
+        self.begin();
+        Ok(count)
+    }
+
+    fn send(&mut self) -> Result<usize, NetlinkError> {
         if self.is_empty() {
             return Ok(0);
         }

@@ -1,9 +1,9 @@
 use std::hash::{Hash, Hasher};
 
 use super::{
-    SUBSYSTEM, TableFamily, element_attribute as element, list_attribute as list, message,
+    Listener, SUBSYSTEM, TableFamily, element_attribute as element, list_attribute as list, message,
 };
-use crate::netlink::{Attributes, Encoder, Message, NetlinkError, Socket, flags};
+use crate::netlink::{Attributes, Dumped, Encoder, Message, NetlinkError, Socket, flags};
 
 /// One element of a set or map, as the kernel holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,25 @@ impl Elements {
 #[derive(Debug)]
 pub struct Reader<'s> {
     socket: &'s mut Socket,
+    listener: Option<&'s mut Listener>,
 }
 
 impl<'s> Reader<'s> {
     pub fn new(socket: &'s mut Socket) -> Self {
-        Self { socket }
+        Self { socket, listener: None }
+    }
+
+    /// The kernel says of a set that it may not have told all of it as soon as anybody changed
+    /// anything meanwhile. One who listens knows better: it is read again only if somebody changed
+    /// one of the listener's tables.
+    pub fn listening(socket: &'s mut Socket, listener: &'s mut Listener) -> Self {
+        Self { socket, listener: Some(listener) }
+    }
+
+    /// How many changes of others have been heard of.
+    fn others(&mut self) -> Result<Option<u64>, NetlinkError> {
+        let own = [self.socket.port()];
+        self.listener.as_mut().map(|listener| listener.others(&own)).transpose()
     }
 
     /// The elements of a set or map.
@@ -122,14 +136,28 @@ impl<'s> Reader<'s> {
         encoder.string(list::TABLE, table);
         encoder.string(list::SET, set);
         encoder.end(mark);
-        let mut elements = Elements::default();
-        self.socket.dump(
-            encoder.as_bytes(),
-            &mut elements,
-            |elements, message| elements.read(message),
-            |elements| *elements = Elements::default(),
-        )?;
-        Ok(elements)
+        self.dump(encoder.as_bytes(), Elements::read)
+    }
+
+    /// Takes a dump until it is whole.
+    fn dump<T: Default>(
+        &mut self,
+        request: &[u8],
+        mut each: impl FnMut(&mut T, Message<'_>),
+    ) -> Result<T, NetlinkError> {
+        for _ in 0..Socket::DUMP_ATTEMPTS {
+            let before = self.others()?;
+            let mut read = T::default();
+            let dumped = self.socket.dump_once(request, |message| each(&mut read, message))?;
+            match dumped {
+                Dumped::Steady => return Ok(read),
+                Dumped::Disturbed if before.is_some() && self.others()? == before => {
+                    return Ok(read);
+                }
+                Dumped::Disturbed | Dumped::Cut => {}
+            }
+        }
+        Err(NetlinkError::Unsteady)
     }
 
     /// A fingerprint of all rules of a table, which stays the same as long as nobody edits them.
@@ -149,24 +177,17 @@ impl<'s> Reader<'s> {
         let mark = encoder.begin(kind, flags::REQUEST | flags::DUMP, sequence, family.number(), 0);
         encoder.string(TABLE, table);
         encoder.end(mark);
-        let mut sum = 0_u64;
-        self.socket.dump(
-            encoder.as_bytes(),
-            &mut sum,
-            |sum, message| {
-                let attributes = message.attributes();
-                if attributes.find(TABLE).is_none_or(|name| name.text() != table) {
-                    return;
-                }
-                let part = |kind| attributes.find(kind).map_or(&[][..], |found| found.value);
-                let mut hasher = std::hash::DefaultHasher::new();
-                (*sum, part(CHAIN)).hash(&mut hasher);
-                hash_expressions(Attributes::new(part(EXPRESSIONS)), &mut hasher);
-                *sum = hasher.finish();
-            },
-            |sum| *sum = 0,
-        )?;
-        Ok(sum)
+        self.dump(encoder.as_bytes(), |sum: &mut u64, message| {
+            let attributes = message.attributes();
+            if attributes.find(TABLE).is_none_or(|name| name.text() != table) {
+                return;
+            }
+            let part = |kind| attributes.find(kind).map_or(&[][..], |found| found.value);
+            let mut hasher = std::hash::DefaultHasher::new();
+            (*sum, part(CHAIN)).hash(&mut hasher);
+            hash_expressions(Attributes::new(part(EXPRESSIONS)), &mut hasher);
+            *sum = hasher.finish();
+        })
     }
 
     /// The number of the kernel's current generation of rules: it moves with every transaction of

@@ -6,10 +6,12 @@
 
 mod batch;
 mod dump;
+mod listener;
 mod skeleton;
 
 pub use batch::{Batch, Data};
 pub use dump::{Element, Elements, Reader};
+pub use listener::Listener;
 pub use skeleton::{NftError, delete_table, delete_table_if_unused, run_nft};
 
 /// An address family of tables.
@@ -46,6 +48,7 @@ mod message {
     pub(super) const GET_SET_ELEMENT: u16 = 13;
     pub(super) const DELETE_SET_ELEMENT: u16 = 14;
     pub(super) const GET_RULE: u16 = 7;
+    pub(super) const NEW_GENERATION: u16 = 15;
     pub(super) const GET_GENERATION: u16 = 16;
 }
 

@@ -13,8 +13,8 @@ pub enum NftError {
 }
 
 /// Gives `text` to `nft -f -`, which makes one transaction of it, in this thread's network
-/// namespace.
-pub fn run_nft(text: &str) -> Result<(), NftError> {
+/// namespace. Returns the process ID that `nft` had.
+pub fn run_nft(text: &str) -> Result<u32, NftError> {
     let mut child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -26,9 +26,10 @@ pub fn run_nft(text: &str) -> Result<(), NftError> {
     if let Some(mut input) = child.stdin.take() {
         let _ = input.write_all(text.as_bytes());
     }
+    let id = child.id();
     let output = child.wait_with_output().map_err(NftError::Run)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(id);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let errors: Vec<_> = said.lines().filter(|line| line.contains("Error")).take(5).collect();
@@ -41,7 +42,8 @@ pub fn run_nft(text: &str) -> Result<(), NftError> {
 }
 
 /// Removes a table with all it holds; one that is not there is no error.
-pub fn delete_table(family: TableFamily, table: &str) -> Result<(), NftError> {
+/// Returns the process ID that `nft` had.
+pub fn delete_table(family: TableFamily, table: &str) -> Result<u32, NftError> {
     let family = family.keyword();
     run_nft(&format!("table {family} {table}\ndelete table {family} {table}\n"))
 }

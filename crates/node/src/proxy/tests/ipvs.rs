@@ -463,7 +463,12 @@ fn meddling_with_virtual_servers_is_noticed_and_mended(lab: &Lab) {
         "nft",
         &["delete", "element", "ip", "portolan_ipvs", "frontends", "{ 10.96.0.9 . tcp . 80 }"],
     );
+    // Changes of our own do not hide it.
+    proxy.hear([Event::EndpointSlice(slice(&["10.244.1.2"]))]);
+    proxy.hear([Event::EndpointSlice(slice(&["10.244.1.2", "10.244.1.3"]))]);
     assert!(proxy.datapath.may_have_drifted() && proxy.everything().mended == 1);
+    run(lab, "nft", &["add", "table", "ip", "somebody_elses"]);
+    assert!(!proxy.datapath.may_have_drifted());
     // A new address of the node serves node ports.
     run(lab, "ip", &["address", "add", "172.30.0.99/24", "dev", "others"]);
     assert!(proxy.datapath.may_have_drifted());

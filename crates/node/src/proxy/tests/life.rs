@@ -2,7 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use portolan_linux::netlink::Socket;
+use portolan_linux::nftables::{Batch, Data, TableFamily};
 use portolan_model::Event;
 use portolan_model::object::Protocol;
 
@@ -15,6 +19,8 @@ in_every_mode! {
     not_ipvs:
     // Its virtual servers have stories of their own.
     meddling_is_noticed_and_mended,
+    meddling_is_noticed_beside_changes_of_our_own,
+    what_others_do_with_their_own_tables_is_none_of_our_business,
     the_administrators_nft_lists_saves_and_restores_the_tables,
     cleanup_leaves_nothing,
 }
@@ -45,7 +51,7 @@ fn what_the_kernel_rearranges_is_read_again() {
                 datapath.apply(desired, Scope::Everything).unwrap();
             });
         }
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         let (datapath, desired) = (&mut proxy.datapath, &proxy.desired);
         let still = lab.node.run(|| datapath.apply(desired, Scope::Everything).unwrap());
         assert_eq!(still.writes, 0, "all is as it should be");
@@ -130,9 +136,85 @@ fn meddling_is_noticed_and_mended(lab: &Lab) {
         let elements = !meddler.contains(&"chain") && !meddler.contains(&"choose");
         assert_eq!(applied.mended > 0, elements, "{meddler:?}");
     }
-    nft(lab, &["add", "table", "ip", "somebody_elses"]);
-    assert!(proxy.datapath.may_have_drifted(), "looking is cheap");
+}
+
+/// Changes of our own may come between a stranger's and the next look at the tables.
+fn meddling_is_noticed_beside_changes_of_our_own(lab: &Lab) {
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2"]));
+    // More pods than there are chains for.
+    let pods: Vec<String> = (2..60).map(|n| format!("10.244.1.{n}")).collect();
+    let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
+    let meddlers: [&[&str]; 3] = [
+        &["add", "element", "ip", "portolan", "cluster_ips", "{", "10.96.0.77", "}"],
+        &["flush", "chain", "ip", "portolan", "choose_1"],
+        &["flush", "chain", "ip", "portolan", "output"],
+    ];
+    for (step, meddler) in meddlers.into_iter().enumerate() {
+        nft(lab, meddler);
+        proxy.hear([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&[]))]);
+        proxy.hear([Event::EndpointSlice(sticky_slice(&pods[..20 * (step + 1) - 5]))]);
+        proxy.hear([Event::ServiceDeleted(sticky().name)]);
+        assert!(proxy.datapath.may_have_drifted(), "after {meddler:?}");
+        proxy.everything();
+        assert!(!proxy.datapath.may_have_drifted(), "mended {meddler:?}");
+        assert_eq!(proxy.differences(), [""; 0], "after {meddler:?}");
+        for client in ["10.244.0.2", "172.30.0.2"].map(ip) {
+            let heard = lab.dial(client, Protocol::Tcp, to("10.96.0.9:80"));
+            assert!(matches!(heard, Heard::Answer { .. }), "after {meddler:?}: {heard:?}");
+        }
+    }
+}
+
+/// A busy neighbour, say one that bans an address with every failed login, costs us nothing.
+fn what_others_do_with_their_own_tables_is_none_of_our_business(lab: &Lab) {
+    let mut proxy = Proxy::start_with(lab, view(), with_pods(&["10.244.1.2"]));
+    nft(lab, &["add table ip somebody_elses { set banned { type ipv4_addr; }; }"]);
+    for number in 1..5 {
+        let address = format!("192.0.2.{number}");
+        nft(lab, &["add", "element", "ip", "somebody_elses", "banned", "{", &address, "}"]);
+        assert!(!proxy.datapath.may_have_drifted());
+        proxy.hear([Event::Service(sticky()), Event::EndpointSlice(sticky_slice(&["10.244.1.3"]))]);
+        proxy.hear([Event::ServiceDeleted(sticky().name)]);
+        assert!(!proxy.datapath.may_have_drifted(), "nor is what we do ourselves");
+    }
     assert_eq!(proxy.everything().mended, 0, "there was nothing to mend");
+}
+
+/// The kernel calls a reading of a large set doubtful when anybody changed anything meanwhile.
+#[test]
+fn a_busy_neighbour_does_not_keep_us_from_reading_our_tables() {
+    let lab = &Lab::new("nftables");
+    let pods: Vec<String> = (1..=60_000_u32)
+        .map(|n| IpAddr::from((0x0A80_0000 + n).to_be_bytes()).to_string())
+        .collect();
+    let pods = slice(&pods.iter().map(String::as_str).collect::<Vec<_>>());
+    let events = [Event::Service(blue()), Event::EndpointSlice(pods)];
+    let mut proxy = Proxy::start_with(lab, view(), events);
+    nft(lab, &["add table ip somebody_elses { set s { type ipv4_addr; }; }"]);
+    let over = AtomicBool::new(false);
+    let changes = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut socket = lab.node.run(|| Socket::netfilter().unwrap());
+            for number in 0..1_000_000_u32 {
+                let mut batch = Batch::new(&mut socket);
+                let key = number.to_be_bytes();
+                batch.add(TableFamily::Ipv4, "somebody_elses", "s", &key, None, Data::None);
+                batch.commit().unwrap();
+                changes.fetch_add(1, Ordering::Relaxed);
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let before = changes.load(Ordering::Relaxed);
+        let restarted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| proxy.restart()));
+        let during = changes.load(Ordering::Relaxed) - before;
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(restarted.unwrap().writes, 0, "all was there");
+        assert!(during > 20, "{during}: the neighbour was not busy");
+    });
 }
 
 fn the_administrators_nft_lists_saves_and_restores_the_tables(lab: &Lab) {

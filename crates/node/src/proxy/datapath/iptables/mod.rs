@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use portolan_linux::iptables::{Kind, Programs, RestoreError, Saved, Sizes, Table};
-use portolan_linux::netlink::Socket;
 use portolan_linux::netns::NetNs;
-use portolan_linux::nftables::{Reader, delete_table_if_unused};
+use portolan_linux::nftables::{Listener, delete_table_if_unused};
 use portolan_linux::sysctl;
 use portolan_model::frontend::Family;
 use portolan_model::{Changes, Desired};
@@ -41,21 +40,23 @@ pub struct Iptables {
     planes: Vec<Plane>,
     loopback: bool,
     witness: Witness,
-    /// What the kernel told after our own last change.
+    /// How the tables looked when they were last known to be right.
     seen: Option<Seen>,
 }
 
 /// How to tell that somebody changed the tables.
 #[derive(Debug)]
 enum Witness {
-    /// nf_tables counts its transactions.
-    Generation(Socket),
+    /// nf_tables tells who changes what.
+    Listener(Listener),
     Sizes(Vec<(Family, Sizes)>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    Generation(u32),
+    /// How many changes of others had been heard of before.
+    Others(u64),
+    /// And when all was compared.
     Sizes { sizes: Vec<Option<(u32, u32)>>, at: Instant },
 }
 
@@ -71,7 +72,7 @@ impl Iptables {
         let writable = |value: String| sysctl::set(ROUTE_LOCALNET, &value).is_ok();
         let loopback = sysctl::get(ROUTE_LOCALNET).is_ok_and(writable);
         let witness = match programs.kind {
-            Kind::Nft => Witness::Generation(Socket::netfilter()?),
+            Kind::Nft => Witness::Listener(Listener::open(&["filter", "nat"])?),
             Kind::Legacy => {
                 let open = |family: Family| Some((family, Sizes::open(table_family(family)).ok()?));
                 Witness::Sizes(Family::BOTH.into_iter().filter_map(open).collect())
@@ -88,12 +89,16 @@ impl Iptables {
         Ok(all?)
     }
 
-    fn write(&self, family: Family, writes: &Writes) -> Result<usize, ApplyError> {
+    fn write(&mut self, family: Family, writes: &Writes) -> Result<usize, ApplyError> {
         if writes.is_empty() {
             return Ok(0);
         }
         let text = writes.text();
-        self.namespace.run(|| self.programs.restore(table_family(family), &text))??;
+        let program =
+            self.namespace.run(|| self.programs.restore(table_family(family), &text))??;
+        if let Witness::Listener(listener) = &mut self.witness {
+            listener.others(&[program])?;
+        }
         Ok(writes.count())
     }
 
@@ -132,11 +137,10 @@ impl Iptables {
         Ok(count)
     }
 
+    /// What tells of others' changes.
     fn look(&mut self) -> Option<Seen> {
         match &mut self.witness {
-            Witness::Generation(socket) => {
-                Reader::new(socket).generation().ok().map(Seen::Generation)
-            }
+            Witness::Listener(listener) => listener.others(&[]).ok().map(Seen::Others),
             Witness::Sizes(all) => {
                 let served = |family: &Family| {
                     self.planes.iter().any(|plane| plane.settings.family == *family)
@@ -146,6 +150,15 @@ impl Iptables {
                     all.flat_map(|(_, sizes)| TABLES.map(|table| sizes.of(table).ok())).collect();
                 Some(Seen::Sizes { sizes, at: Instant::now() })
             }
+        }
+    }
+
+    /// What was seen before a change of our own, after it.
+    fn still(&mut self, before: Seen) -> Seen {
+        match (before, self.look()) {
+            // Sizes do not tell whose change it was.
+            (Seen::Sizes { at, .. }, Some(Seen::Sizes { sizes, .. })) => Seen::Sizes { sizes, at },
+            (before, _) => before,
         }
     }
 
@@ -174,19 +187,21 @@ impl Datapath for Iptables {
 
     fn apply(&mut self, desired: &Desired, scope: Scope<'_>) -> Result<Applied, ApplyError> {
         let start = Instant::now();
-        let known = self.seen.take().is_some();
-        let (writes, mended) = match scope {
+        let (writes, mended) = match (scope, self.seen.take()) {
             // Addresses of the node reach into rules that belong to no Service.
-            Scope::Changed(changes) if known && !changes.own_addresses => {
-                (self.follow(desired, changes)?, 0)
+            (Scope::Changed(changes), Some(seen)) if !changes.own_addresses => {
+                let writes = self.follow(desired, changes)?;
+                self.seen = Some(self.still(seen));
+                (writes, 0)
             }
-            Scope::Changed(_) => (self.everything(desired)?, 0),
-            Scope::Everything => {
+            (scope, seen) => {
+                let before = self.look();
                 let writes = self.everything(desired)?;
-                (writes, if known { writes } else { 0 })
+                self.seen = before.map(|before| self.still(before));
+                let looked = matches!(scope, Scope::Everything) && seen.is_some();
+                (writes, if looked { writes } else { 0 })
             }
         };
-        self.seen = self.look();
         Ok(Applied { writes, mended, took: start.elapsed(), ..Applied::default() })
     }
 

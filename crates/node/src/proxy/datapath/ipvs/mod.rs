@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use portolan_linux::ipvs::{self, IpvsError, Step};
 use portolan_linux::netlink::Socket;
 use portolan_linux::netns::NetNs;
-use portolan_linux::nftables::{Batch, Data, Reader, delete_table};
+use portolan_linux::nftables::{Batch, Data, Listener, Reader, delete_table};
 use portolan_linux::rtnl::Rtnl;
 use portolan_model::Desired;
 use portolan_model::frontend::Family;
@@ -45,19 +45,21 @@ pub struct Ipvs {
     settings: Settings,
     ipvs: ipvs::Ipvs,
     socket: Socket,
+    listener: Listener,
     rtnl: Rtnl,
     carrier: Carrier,
     plane: Plane,
     text: String,
-    /// What the kernel held after our own last change; `None` asks for a full pass.
+    /// How the tables looked when they were last known to be right; `None` asks for a full pass.
     seen: Option<Seen>,
     reals_compared: Instant,
 }
 
-/// How the tables looked after our last change.
+/// How the tables looked when they were last known to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    generation: u32,
+    /// How many changes of others had been heard of before.
+    others: u64,
     /// The text of the rules, and the fingerprint of what the kernel made of it.
     text: String,
     fingerprints: Vec<u64>,
@@ -86,6 +88,7 @@ impl Ipvs {
             settings: settings.clone(),
             ipvs: ipvs::Ipvs::open().map_err(missing)?,
             socket: Socket::netfilter()?,
+            listener: Listener::open(&[TABLE])?,
             rtnl: Rtnl::open()?,
             carrier: Carrier::Link,
             plane: Plane::default(),
@@ -137,13 +140,17 @@ impl Ipvs {
         Ok(batch.commit()?)
     }
 
-    /// Writes what a change asks for, and notes how the tables look then.
-    fn write_and_note(&mut self, writes: Writes) -> Result<usize, ApplyError> {
+    /// A number that moves whenever others have changed our tables. Changes by these processes are
+    /// our own.
+    fn others(&mut self, nft: &[u32]) -> Result<u64, ApplyError> {
+        Ok(self.listener.others(&[&[self.socket.port()], nft].concat())?)
+    }
+
+    /// Writes what a change asks for.
+    fn write_and_hear(&mut self, writes: Writes) -> Result<usize, ApplyError> {
         let count = self.write(writes)?;
-        let generation = Reader::new(&mut self.socket).generation()?;
-        if let Some(seen) = &mut self.seen {
-            seen.generation = generation;
-        }
+        // What was heard of our own is not to pile up.
+        self.others(&[])?;
         Ok(count)
     }
 
@@ -153,7 +160,7 @@ impl Ipvs {
             // Addresses of the node are part of every node port.
             Scope::Changed(changes) if known && !changes.own_addresses => {
                 let writes = self.plane.follow(desired, changes)?;
-                (self.write_and_note(writes)?, 0)
+                (self.write_and_hear(writes)?, 0)
             }
             Scope::Changed(_) => (self.sync(desired)?, 0),
             Scope::Everything => {
@@ -273,7 +280,7 @@ impl Datapath for Ipvs {
             let held = drain(key, held, &now, &mut writes.steps.down);
             self.plane.keep(key, true, noted, held, &mut writes);
         }
-        let result = self.write_and_note(writes);
+        let result = self.write_and_hear(writes);
         if result.is_err() {
             self.seen = None;
         }
@@ -281,17 +288,16 @@ impl Datapath for Ipvs {
     }
 
     fn may_have_drifted(&mut self) -> bool {
-        let Some(seen) = &self.seen else { return true };
-        let expected = seen.generation;
-        let generation = Reader::new(&mut self.socket).generation();
-        generation.is_ok_and(|generation| generation != expected)
+        let Some(known) = self.seen.as_ref().map(|seen| seen.others) else { return true };
+        self.others(&[]).is_ok_and(|others| others != known)
             || self.servers_differ().unwrap_or(true)
     }
 
     fn observe(&mut self) -> Result<Observed, ApplyError> {
         let mut held = BTreeSet::new();
         for family in Family::BOTH {
-            held.extend(elements(&mut Reader::new(&mut self.socket), family)?);
+            let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
+            held.extend(elements(&mut reader, family)?);
         }
         let mut servers = vec![];
         for server in self.ipvs.servers()? {

@@ -71,6 +71,8 @@ impl Ours {
 impl Ipvs {
     /// Makes everything match in full. Returns how much had to be written.
     pub(super) fn sync(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
+        // Whatever others do from here on may come too late to be read.
+        let others = self.others(&[])?;
         let settings = self.settings.clone();
         self.namespace.run(|| set_parameters(&settings))??;
         self.ipvs.set_timeouts(self.settings.timeouts())?;
@@ -78,7 +80,8 @@ impl Ipvs {
         self.load_rules(desired)?;
         let mut held = BTreeSet::new();
         for family in Family::BOTH {
-            held.extend(elements(&mut Reader::new(&mut self.socket), family)?);
+            let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
+            held.extend(elements(&mut reader, family)?);
         }
         let addresses = Addresses::read(&self.rtnl)?;
         let ours = Ours::new(&addresses, &held);
@@ -98,8 +101,9 @@ impl Ipvs {
         writes.gone = held.difference(&should).cloned().collect();
         writes.new = should.difference(&held).cloned().collect();
         self.plane = plane;
-        let count = self.write(writes)?;
-        self.look()?;
+        let count = self.write_and_hear(writes)?;
+        let fingerprints = self.fingerprints()?;
+        self.seen = Some(Seen { others, text: self.text.clone(), fingerprints });
         Ok(count)
     }
 
@@ -126,36 +130,31 @@ impl Ipvs {
             self.text = text;
             return Ok(());
         }
-        let load = || run_nft(&text);
-        if let Err(error) = self.namespace.run(load)? {
-            if fingerprints.iter().all(|print| *print == 0) {
-                return Err(error.into());
+        let programs = match self.namespace.run(|| run_nft(&text))? {
+            Ok(nft) => vec![nft],
+            Err(error) if fingerprints.iter().all(|print| *print == 0) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "the table in the kernel is of another make: it is replaced");
+                self.namespace.run(|| -> Result<_, ApplyError> {
+                    let tables = families.iter().map(|family| table_family(*family));
+                    let mut programs = tables
+                        .map(|family| delete_table(family, TABLE))
+                        .collect::<Result<Vec<_>, _>>()?;
+                    programs.push(run_nft(&text)?);
+                    Ok(programs)
+                })??
             }
-            tracing::warn!(%error, "the table in the kernel is of another make: it is replaced");
-            self.namespace.run(|| -> Result<(), ApplyError> {
-                for family in families {
-                    delete_table(table_family(family), TABLE)?;
-                }
-                Ok(run_nft(&text)?)
-            })??;
-        }
+        };
+        self.others(&programs)?;
         self.text = text;
         Ok(())
     }
 
     pub(super) fn fingerprints(&mut self) -> Result<Vec<u64>, ApplyError> {
-        let mut reader = Reader::new(&mut self.socket);
+        let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
         let families = Family::BOTH.iter();
         let prints = families.map(|family| reader.rules_fingerprint(table_family(*family), TABLE));
         Ok(prints.collect::<Result<_, _>>()?)
-    }
-
-    /// Notes how the tables look now, so that a change by others can be told.
-    fn look(&mut self) -> Result<(), ApplyError> {
-        let generation = Reader::new(&mut self.socket).generation()?;
-        let fingerprints = self.fingerprints()?;
-        self.seen = Some(Seen { generation, text: self.text.clone(), fingerprints });
-        Ok(())
     }
 }
 

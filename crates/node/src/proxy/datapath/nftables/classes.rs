@@ -19,9 +19,11 @@ pub(super) struct TooMany;
 
 impl Classes {
     /// These are always there, so that small Services never wait for a chain.
-    const ALWAYS: u32 = 32;
-    /// Chains are made in blocks: a Service that grows by one has its chain already.
-    const BLOCK: u32 = 16;
+    const ALWAYS: u32 = 12;
+    /// Chains are made in blocks: a Service that grows by one has its chain already, mostly. No more
+    /// than that, because for each element that is added to a map the kernel looks at every rule
+    /// that uses the map, and for each new rule at every element.
+    const BLOCK: u32 = 4;
 
     /// Starts with what the kernel's table has.
     pub(super) fn adopt(known: impl Iterator<Item = (u16, Class)>) -> Self {
@@ -95,7 +97,7 @@ mod tests {
     fn a_class_keeps_its_number_over_a_restart() {
         let mut classes = Classes::adopt(std::iter::empty());
         let big = Class { count: 50, affinity: Some(60) };
-        assert_eq!(classes.ensure(big).unwrap().len(), 16);
+        assert_eq!(classes.ensure(big).unwrap().len(), Classes::BLOCK as usize);
         assert!(
             classes.ensure(Class { count: 51, ..big }).unwrap().is_empty(),
             "made with its block"
@@ -110,7 +112,7 @@ mod tests {
     fn running_out_of_numbers_is_an_error() {
         let mut classes = Classes::adopt(std::iter::empty());
         let result = (1..6000).try_for_each(|step| {
-            classes.ensure(Class { count: step * 16, affinity: None }).map(drop)
+            classes.ensure(Class { count: step * Classes::BLOCK, affinity: None }).map(drop)
         });
         assert_eq!(result, Err(TooMany));
     }

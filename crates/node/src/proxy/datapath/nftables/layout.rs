@@ -43,6 +43,7 @@ pub(super) enum Set {
 }
 
 impl Set {
+    /// All of them. Nothing leads from an earlier one to a later one.
     pub(super) const ALL: [Self; 15] = [
         Self::EndpointsTcp,
         Self::EndpointsUdp,
@@ -51,14 +52,14 @@ impl Set {
         Self::Kept,
         Self::Inside,
         Self::Outside,
-        Self::Frontends,
-        Self::NodePorts,
-        Self::ClusterIps,
         Self::LocalEndpoints,
         Self::Hairpin,
         Self::Nodes,
         Self::Allowed,
         Self::Guarded,
+        Self::Frontends,
+        Self::NodePorts,
+        Self::ClusterIps,
     ];
 
     /// Where the backends of pools of that protocol are.

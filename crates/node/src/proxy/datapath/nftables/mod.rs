@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use portolan_linux::netlink::Socket;
-use portolan_linux::nftables::{Batch, Reader, delete_table, run_nft};
+use portolan_linux::nftables::{Batch, Listener, Reader, delete_table, run_nft};
 use portolan_linux::sysctl;
 use portolan_model::frontend::Family;
 use portolan_model::{Changes, Desired};
@@ -31,16 +31,18 @@ const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
 #[derive(Debug)]
 pub struct Nftables {
     socket: Socket,
+    listener: Listener,
     planes: Vec<Plane>,
     /// What the kernel held after our own last change.
     seen: Option<Seen>,
     loopback: bool,
 }
 
-/// How the kernel's tables looked after our last change.
+/// How the kernel's tables looked when they were last known to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    generation: u32,
+    /// How many changes of others had been heard of before.
+    others: u64,
     /// The text of the rules, and the fingerprint of what the kernel made of it.
     text: String,
     fingerprints: Vec<u64>,
@@ -51,7 +53,13 @@ impl Nftables {
     pub fn open() -> Result<Self, ApplyError> {
         let writable = |value: String| sysctl::set(ROUTE_LOCALNET, &value).is_ok();
         let loopback = sysctl::get(ROUTE_LOCALNET).is_ok_and(writable);
-        Ok(Self { socket: Socket::netfilter()?, planes: vec![], seen: None, loopback })
+        Ok(Self {
+            socket: Socket::netfilter()?,
+            listener: Listener::open(&[TABLE])?,
+            planes: vec![],
+            seen: None,
+            loopback,
+        })
     }
 
     fn follow(&mut self, desired: &Desired, changes: &Changes) -> Result<usize, ApplyError> {
@@ -66,9 +74,8 @@ impl Nftables {
                 text += &skeleton(desired, plane.family).more_classes(&new);
             }
         }
-        let grew = !text.is_empty();
-        if grew {
-            run_nft(&text)?;
+        if !text.is_empty() {
+            self.grow(desired, &text)?;
         }
         let mut batch = Batch::new(&mut self.socket);
         for plane in &mut self.planes {
@@ -77,22 +84,29 @@ impl Nftables {
         }
         let writes = batch.commit()?;
         self.purge_affinity()?;
-        self.look(desired, grew)?;
+        // What was heard of our own is not to pile up.
+        self.others(None)?;
         Ok(writes)
     }
 
-    /// Notes how the kernel's tables look now, so that a change by others can be told.
-    fn look(&mut self, desired: &Desired, rules_changed: bool) -> Result<(), ApplyError> {
-        let generation = Reader::new(&mut self.socket).generation()?;
-        match &mut self.seen {
-            Some(seen) if !rules_changed => seen.generation = generation,
-            _ => {
-                let text = self.text(desired);
-                let fingerprints = self.fingerprints()?;
-                self.seen = Some(Seen { generation, text, fingerprints });
-            }
+    /// Loads further chains.
+    fn grow(&mut self, desired: &Desired, chains: &str) -> Result<(), ApplyError> {
+        let nft = run_nft(chains)?;
+        let others = self.others(Some(nft))?;
+        let (text, fingerprints) = (self.text(desired), self.fingerprints()?);
+        if let Some(seen) = &mut self.seen
+            && seen.others == others
+        {
+            (seen.text, seen.fingerprints) = (text, fingerprints);
         }
         Ok(())
+    }
+
+    /// A number that moves whenever others have changed our tables. Changes by that process are
+    /// our own.
+    fn others(&mut self, nft: Option<u32>) -> Result<u64, ApplyError> {
+        let own = self.socket.port();
+        Ok(self.listener.others(&[own, nft.unwrap_or(own)])?)
     }
 
     fn text(&self, desired: &Desired) -> String {
@@ -101,7 +115,7 @@ impl Nftables {
     }
 
     fn fingerprints(&mut self) -> Result<Vec<u64>, ApplyError> {
-        let mut reader = Reader::new(&mut self.socket);
+        let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
         let families = self.planes.iter().map(|plane| table_family(plane.family));
         Ok(families
             .map(|family| reader.rules_fingerprint(family, TABLE))
@@ -116,7 +130,8 @@ impl Nftables {
                 continue;
             }
             let family = table_family(plane.family);
-            let clients = Reader::new(&mut self.socket).elements(family, TABLE, AFFINITY)?;
+            let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
+            let clients = reader.elements(family, TABLE, AFFINITY)?;
             for client in clients.iter() {
                 if !gone.contains(&Number::from_bytes(client.data).0) {
                     continue;
@@ -192,15 +207,15 @@ impl Datapath for Nftables {
     }
 
     fn may_have_drifted(&mut self) -> bool {
-        let Some(seen) = &self.seen else { return true };
-        let expected = seen.generation;
-        Reader::new(&mut self.socket).generation().is_ok_and(|generation| generation != expected)
+        let Some(known) = self.seen.as_ref().map(|seen| seen.others) else { return true };
+        self.others(None).is_ok_and(|others| others != known)
     }
 
     fn observe(&mut self) -> Result<Observed, ApplyError> {
         let mut observed = Observed::default();
         for family in Family::BOTH {
-            observe::read(&mut Reader::new(&mut self.socket), family, &mut observed)?;
+            let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
+            observe::read(&mut reader, family, &mut observed)?;
         }
         Ok(observed)
     }

@@ -54,6 +54,11 @@ impl Writer<'_, '_> {
         self.batch.add(table_family(self.family), TABLE, set.name(), key, None, data);
     }
 
+    /// The same, or a range where there is an end.
+    pub(super) fn put(&mut self, set: Set, key: &[u8], end: &[u8], data: &[u8]) {
+        if end.is_empty() { self.add(set, key, data) } else { self.add_range(set, key, end) }
+    }
+
     pub(super) fn delete(&mut self, set: Set, key: &[u8]) {
         self.batch.delete(table_family(self.family), TABLE, set.name(), key, None);
     }

@@ -222,6 +222,12 @@ impl PoolState {
     /// already, as far as that leaves no hole.
     pub(super) fn fill(&mut self, after: &Pool, placed: &[Placed]) {
         let count = fitting(after);
+        if placed.is_empty() {
+            let order: Box<[u16]> = (0..count as u16).collect();
+            self.labels = if self.affinity.is_some() { order.to_vec() } else { vec![] };
+            self.slots = Slots { backends: after.backends.clone(), order };
+            return;
+        }
         let wanted: BTreeSet<Place> = after.backends[..count].iter().map(place).collect();
         let mut slots: Vec<Option<Place>> = vec![None; count];
         let mut labels: HashMap<Place, u16> = HashMap::new();

@@ -24,7 +24,7 @@ use super::layout::{
 };
 use super::plane::{Plane, Split, Writer};
 use super::pool::{Placed, PoolState};
-use super::{Nftables, ROUTE_LOCALNET};
+use super::{Nftables, ROUTE_LOCALNET, Seen};
 use crate::proxy::datapath::ApplyError;
 
 /// Everything that one family's table holds.
@@ -35,6 +35,10 @@ struct Held {
 }
 
 impl Held {
+    fn is_empty(&self) -> bool {
+        self.sets.values().all(Elements::is_empty)
+    }
+
     fn of(&self, set: Set) -> impl Iterator<Item = Element<'_>> {
         self.sets.get(&set).into_iter().flat_map(Elements::iter)
     }
@@ -46,6 +50,12 @@ fn or_empty(result: Result<Elements, NetlinkError>) -> Result<Elements, ApplyErr
         other => Ok(other?),
     }
 }
+
+/// So many elements are written to empty tables at a time.
+const PORTION: usize = 8192;
+/// So long the kernel is left alone then, to move the elements to larger hash tables: it does that
+/// on the processor that writes, when nobody else runs there.
+const REST: Duration = Duration::from_micros(100);
 
 /// How long to wait before each further reading.
 const REREADS: [Duration; 4] = [
@@ -76,6 +86,8 @@ impl Nftables {
     }
 
     fn sync_once(&mut self, desired: &Desired) -> Result<usize, ApplyError> {
+        // Whatever others do from here on may come too late to be read.
+        let others = self.others(None)?;
         let mut held = Vec::new();
         self.planes.clear();
         for family in &desired.view.families {
@@ -83,22 +95,27 @@ impl Nftables {
             self.planes.push(plane);
             held.push(table);
         }
-        let loaded = self.load_rules(desired, &mut held)?;
+        let fingerprints = self.load_rules(desired, &mut held)?;
+        let own = self.socket.port();
         let mut batch = Batch::new(&mut self.socket);
-        for (plane, held) in self.planes.iter().zip(&held) {
-            let mut writer = Writer { batch: &mut batch, family: plane.family };
-            let empty = Elements::default();
-            for set in Set::ALL {
-                mend(plane, desired, set, held.sets.get(&set).unwrap_or(&empty), &mut writer);
+        let writes = if held.iter().all(Held::is_empty) {
+            self.listener.unheard(own, || fill(&self.planes, desired, batch))?
+        } else {
+            for (plane, held) in self.planes.iter().zip(&held) {
+                let mut writer = Writer { batch: &mut batch, family: plane.family };
+                let empty = Elements::default();
+                for set in Set::ALL {
+                    mend(plane, desired, set, held.sets.get(&set).unwrap_or(&empty), &mut writer);
+                }
             }
-        }
-        let writes = batch.commit()?;
-        self.look(desired, loaded)?;
+            batch.commit()?
+        };
+        self.seen = Some(Seen { others, text: self.text(desired), fingerprints });
         Ok(writes)
     }
 
-    /// Loads the rules unless the kernel has them already. Returns whether they were loaded.
-    fn load_rules(&mut self, desired: &Desired, held: &mut [Held]) -> Result<bool, ApplyError> {
+    /// Loads the rules unless the kernel has them already. Returns their fingerprints.
+    fn load_rules(&mut self, desired: &Desired, held: &mut [Held]) -> Result<Vec<u64>, ApplyError> {
         let text = self.text(desired);
         let fingerprints = self.fingerprints()?;
         let right = self.seen.as_ref().is_some_and(|seen| {
@@ -106,16 +123,9 @@ impl Nftables {
                 && seen.fingerprints == fingerprints
                 && held.iter().all(|table| table.classes_whole)
         });
-        if !right && let Err(error) = run_nft(&text) {
-            if fingerprints.iter().all(|print| *print == 0) {
-                return Err(error.into());
-            }
-            tracing::warn!(%error, "the table in the kernel is of another make: it is replaced, and new connections may miss for a moment");
-            for (plane, table) in self.planes.iter().zip(held) {
-                delete_table(table_family(plane.family), TABLE)?;
-                table.sets.clear();
-            }
-            run_nft(&text)?;
+        if !right {
+            let nft = self.load_text(&text, &fingerprints, held)?;
+            self.others(Some(nft))?;
         }
         // The rules that keep loopback addresses on the node are in place now, not before.
         if desired.view.loopback_node_ports
@@ -124,13 +134,34 @@ impl Nftables {
         {
             tracing::warn!(%error, "node ports will not answer on 127.0.0.1");
         }
-        Ok(!right)
+        if right { Ok(fingerprints) } else { self.fingerprints() }
+    }
+
+    /// Returns the process ID of the last `nft`.
+    fn load_text(
+        &mut self,
+        text: &str,
+        before: &[u64],
+        held: &mut [Held],
+    ) -> Result<u32, ApplyError> {
+        let error = match run_nft(text) {
+            Ok(nft) => return Ok(nft),
+            Err(error) if before.iter().all(|print| *print == 0) => return Err(error.into()),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "the table in the kernel is of another make: it is replaced, and new connections may miss for a moment");
+        for (plane, table) in self.planes.iter().zip(held) {
+            let nft = delete_table(table_family(plane.family), TABLE)?;
+            self.listener.others(&[nft])?;
+            table.sets.clear();
+        }
+        Ok(run_nft(text)?)
     }
 
     /// Reads one table, and gives every pool the number that it has there.
     fn adopt(&mut self, desired: &Desired, family: Family) -> Result<(Plane, Held), ApplyError> {
         let table = table_family(family);
-        let mut reader = Reader::new(&mut self.socket);
+        let mut reader = Reader::listening(&mut self.socket, &mut self.listener);
         let choose = or_empty(reader.elements(table, TABLE, CHOOSE))?;
         let known = choose.iter().filter_map(|element| {
             let number = u16::try_from(Number::from_bytes(element.key).0).ok()?;
@@ -315,6 +346,39 @@ impl Plane {
     }
 }
 
+/// Fills empty tables. That need not be one transaction, because nothing is served before the last
+/// sets are filled, and what they lead to is there by then. In one, the kernel would go on with the
+/// small hash tables of empty sets until the end, and take twice as long.
+///
+/// Returns how many elements were written, and with how many transactions.
+fn fill(
+    planes: &[Plane],
+    desired: &Desired,
+    mut batch: Batch<'_>,
+) -> (Result<usize, NetlinkError>, u32) {
+    let (mut written, mut made) = (Ok(0), 0);
+    let mut send = |batch: &mut Batch<'_>, written: &mut Result<usize, NetlinkError>| {
+        let Ok(before) = *written else { return };
+        let sent = batch.flush();
+        made += u32::from(matches!(sent, Ok(1..)));
+        *written = sent.map(|count| before + count);
+        std::thread::sleep(REST);
+    };
+    for set in Set::ALL {
+        for plane in planes {
+            plane.elements(desired, set, |key, end, data| {
+                let mut writer = Writer { batch: &mut batch, family: plane.family };
+                writer.put(set, key, end, data);
+                if batch.elements() >= PORTION {
+                    send(&mut batch, &mut written);
+                }
+            });
+        }
+    }
+    send(&mut batch, &mut written);
+    (written, made)
+}
+
 /// Writes what separates a set from what it should hold: first what is wrong goes, then what is
 /// missing comes, because intervals may not overlap.
 fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mut Writer<'_, '_>) {
@@ -362,11 +426,7 @@ fn mend(plane: &Plane, desired: &Desired, set: Set, held: &Elements, writer: &mu
     }
     plane.elements(desired, set, |key, end, data| {
         if held.is_empty() || find(key, end, data).is_none() {
-            if end.is_empty() {
-                writer.add(set, key, data)
-            } else {
-                writer.add_range(set, key, end)
-            }
+            writer.put(set, key, end, data);
         }
     });
 }
