@@ -33,7 +33,13 @@ fn start() -> Echo {
         .spawn()
         .expect("echo starts");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, tcp)).is_err() {
+    let here = Ipv4Addr::LOCALHOST;
+    let asked = UdpSocket::bind((here, 0)).expect("a socket");
+    asked.connect((here, udp)).expect("a peer");
+    asked.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let answers = || asked.send(b"hostname").and_then(|_| asked.recv(&mut [0; 256])).is_ok();
+    let listens = |port| TcpStream::connect((here, port)).is_ok();
+    while !(listens(http) && listens(tcp) && answers()) {
         assert!(Instant::now() < deadline, "echo does not listen");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -46,7 +46,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let report = match &subject {
         Subject::ControlPlane(arguments) => control_plane::run(arguments)?,
         Subject::Dns(arguments) => dns::run(arguments)?,
-        Subject::Datapath(arguments) => datapath::run(arguments)?,
+        Subject::Datapath(datapath) => {
+            // It takes long: what was measured before something failed is kept.
+            let mut report = report::Report::new("datapath");
+            let result = datapath::run(datapath, &mut report);
+            if !report.measured.is_empty() {
+                report.print();
+                report.write(&arguments.runs)?;
+            }
+            return result;
+        }
         Subject::Controllers(arguments) => controllers::run(arguments)?,
         Subject::DatapathInside(arguments) => return datapath::inner(arguments),
         Subject::DatapathAgent(arguments) => return datapath::agent(arguments),

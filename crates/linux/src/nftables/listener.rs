@@ -1,4 +1,4 @@
-use super::{Reader, SUBSYSTEM, message};
+use super::{Reader, SUBSYSTEM, TableFamily, message};
 use crate::netlink::{Message, NetlinkError, Socket};
 
 /// `NFNLGRP_NFTABLES`.
@@ -14,8 +14,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts to listen for changes of tables of these names, of any family. Needs
-    /// `CAP_NET_ADMIN` in the namespace.
+    /// Starts to listen for changes of IPv4 and IPv6 tables of these names. Needs `CAP_NET_ADMIN`
+    /// in the namespace.
     pub fn open(tables: &'static [&'static str]) -> Result<Self, NetlinkError> {
         let socket = Some(Socket::of_netfilter_group(GROUP)?);
         Ok(Self { tables, socket, others: 0 })
@@ -62,7 +62,9 @@ fn concerns(message: Message<'_>, tables: &[&str]) -> bool {
     /// `NFTA_TABLE_NAME`, and the table's name in messages about all that tables hold.
     const TABLE: u16 = 1;
     let kind = message.header.kind;
+    let families = [TableFamily::Ipv4, TableFamily::Ipv6].map(TableFamily::number);
     kind >> 8 == SUBSYSTEM
+        && families.contains(&message.family())
         // It ends a transaction, and is about no table.
         && kind & 0xFF != message::NEW_GENERATION
         && message.attributes().find(TABLE).is_none_or(|name| tables.contains(&name.text()))
@@ -70,7 +72,7 @@ fn concerns(message: Message<'_>, tables: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batch, Data, TableFamily, run_nft};
+    use super::super::{Batch, Data, run_nft};
     use super::*;
     use crate::netns::NetNs;
 
@@ -99,9 +101,10 @@ mod tests {
             let (mut own, mut other) = (Socket::netfilter().unwrap(), Socket::netfilter().unwrap());
             let ports = [own.port()];
             change(&mut other, "other", 1);
+            run_nft("table inet ours { chain c { }; }\n").unwrap();
             Reader::new(&mut other).elements(TableFamily::Ipv4, "ours", "s").unwrap();
             change(&mut own, "ours", 1);
-            assert_eq!(listener.others(&ports).unwrap(), 0, "another table, who reads, and we");
+            assert_eq!(listener.others(&ports).unwrap(), 0, "other tables, who reads, and we");
             change(&mut other, "ours", 2);
             change(&mut own, "ours", 3);
             assert_eq!(listener.others(&ports).unwrap(), 1);

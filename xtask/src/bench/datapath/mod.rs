@@ -105,7 +105,8 @@ pub(super) struct Arguments {
     changes: usize,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Report> {
+/// Measures into `report`, which keeps what was found before a part failed.
+pub(super) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let mut steps = Steps::default();
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let (portolan, ourselves) = steps.run("building", |step| {
@@ -129,12 +130,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         kube_proxy: arguments.kube_proxy.clone(),
         run: format!("portolan-bench-{}", std::process::id()),
     };
-    let mut report = Report::new("datapath");
     if wanted(Part::Sync) {
         for size in &arguments.sizes {
             for mode in FAST {
                 steps.run(&format!("{mode}, {size}, in the library"), |_| {
-                    sync::measure(&arguments.profile, mode, *size, &mut report)?;
+                    sync::measure(&arguments.profile, mode, *size, report)?;
                     Ok(((), format!("{mode}, {size}, in the library: measured")))
                 })?;
             }
@@ -156,7 +156,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
                         changes,
                     };
                     let found = inside(&ourselves, &programs, &part)?;
-                    summary::process(&mut report, &subject, size, &found)?;
+                    summary::process(report, &subject, size, &found)?;
                     Ok(((), format!("{what}: measured")))
                 })?;
             }
@@ -168,7 +168,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
             steps.run(&what, |_| {
                 let part = Inner::Traffic { services: *services, rounds: arguments.rounds };
                 let found = inside(&ourselves, &programs, &part)?;
-                let left_out = summary::traffic(&mut report, *services, &found)?;
+                let left_out = summary::traffic(report, *services, &found)?;
                 Ok(((), format!("{what}: measured{left_out}")))
             })?;
         }
@@ -177,11 +177,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report> {
         steps.run("masqueraded connections in a short time", |_| {
             let part = Inner::Stalls { connections: STALL_CONNECTIONS };
             let found = inside(&ourselves, &programs, &part)?;
-            summary::stalls(&mut report, &found)?;
+            summary::stalls(report, &found)?;
             Ok(((), "masqueraded connections in a short time: measured".into()))
         })?;
     }
-    Ok(report)
+    Ok(())
 }
 
 /// What runs inside namespaces of its own.

@@ -54,7 +54,9 @@ pub(super) fn measure(
     let asker = Asker::new(&place, proxy.sockets())?;
     let sample: Vec<Ipv4Addr> =
         (0..16).map(|n| Objects::cluster_ip(n * (services - 1) / 15)).collect();
-    wait_for_start(&mut proxy, &asker, &sample, begun)?;
+    if !wait_for_start(&mut proxy, &asker, &sample, begun)? {
+        return Ok(json!({"gave_up_ms": milliseconds(begun.elapsed())}));
+    }
     let start = begun.elapsed();
     // Nothing changes any more, so what comes after this does not count into it.
     std::thread::sleep(Duration::from_secs(2));
@@ -95,22 +97,24 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Waits until all of `sample` answer and the program has counted its first pass.
+/// Waits until all of `sample` answer and the program has counted its first pass. Returns false
+/// when that has not happened in [`START_LIMIT`].
 fn wait_for_start(
     proxy: &mut Proxy,
     asker: &Asker,
     sample: &[Ipv4Addr],
     begun: Instant,
-) -> Result<()> {
+) -> Result<bool> {
     let mut waiting = sample.iter().peekable();
     loop {
         while waiting.next_if(|address| asker.ask(**address).is_some()).is_some() {}
         let all = waiting.peek().is_none();
         if all && proxy.written().is_ok_and(|written| written.times > 0.0) {
-            return Ok(());
+            return Ok(true);
         }
-        if begun.elapsed() > START_LIMIT || !proxy.runs() {
-            bail!("the proxy does not come up: {}", proxy.said());
+        ensure!(proxy.runs(), "the proxy does not come up: {}", proxy.said());
+        if begun.elapsed() > START_LIMIT {
+            return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -20,6 +20,11 @@ pub(super) fn process(
         let name = format!("{}, {size}: {what}", subject.mode);
         rows.push(Measured::new(name, value, unit, if subject.peer { "" } else { aim }));
     };
+    if let Some(gave_up) = found["gave_up_ms"].as_f64() {
+        row("start to everything effective, not within", gave_up / 1e3, "s", "");
+        report.keep(&format!("process, {}, {size}", subject.name()), found.clone());
+        return Ok(());
+    }
     let single = |key: &str| found[key].as_f64().with_context(|| format!("no {key}"));
     let most = size.services * size.endpoints >= 240_000;
     if subject.peer {
