@@ -48,15 +48,24 @@ pub fn delete_table(family: TableFamily, table: &str) -> Result<u32, NftError> {
     run_nft(&format!("table {family} {table}\ndelete table {family} {table}\n"))
 }
 
-/// Removes a table in which nothing is left but the kernel's own chains, accepting everything, as
-/// iptables leaves behind. Without `nft`, it stays: it does nothing.
-pub fn delete_table_if_unused(family: TableFamily, table: &str) {
-    let listed = Command::new("nft").args(["list", "table", family.keyword(), table]).output();
+/// Removes the empty chain `note` from a table that has it, and the table too when nothing else is
+/// left in it but the kernel's own chains, accepting everything, as iptables leaves behind. Without
+/// `nft`, they stay: they do nothing.
+pub fn delete_table_if_unused(family: TableFamily, table: &str, note: &str) {
+    let family = family.keyword();
+    let listed = Command::new("nft").args(["list", "table", family, table]).output();
     let Ok(listed) = listed else { return };
     let text = String::from_utf8_lossy(&listed.stdout);
-    if listed.status.success() && is_unused(&text) {
-        let _ = run_nft(&format!("delete table {} {table}\n", family.keyword()));
+    let noted = format!("\tchain {note} {{\n\t}}\n");
+    if !listed.status.success() || !text.contains(&noted) {
+        return;
     }
+    let what = if is_unused(&text.replace(&noted, "")) {
+        format!("table {family} {table}")
+    } else {
+        format!("chain {family} {table} {note}")
+    };
+    let _ = run_nft(&format!("delete {what}\n"));
 }
 
 fn is_unused(listed: &str) -> bool {

@@ -257,6 +257,43 @@ fn removing_leaves_nothing() {
     assert_eq!(run(&lab, "nft list ruleset"), "");
 }
 
+/// Tables go in a second step, before which somebody may have died.
+#[test]
+fn tables_that_somebody_was_about_to_remove_are_removed() {
+    let Some((_, programs)) = kind(Kind::Nft) else { return };
+    let lab = Lab::new("iptables");
+    let mut proxy = start(&lab, &programs, view(), with_pods(&["10.244.1.2"]));
+    run(&lab, "iptables-nft -t filter -N THEIRS");
+    let datapath = &mut proxy.datapath;
+    lab.node.run(|| datapath.remove().unwrap());
+    let theirs = run(&lab, "nft list ruleset");
+    assert!(theirs.contains("table ip filter") && theirs.contains("chain THEIRS"), "{theirs}");
+    for table in ["table ip nat", "table ip6", "table ip mangle", "PORTOLAN", "KUBE"] {
+        assert!(!theirs.contains(table), "{theirs}");
+    }
+    let die = || {
+        for program in ["iptables-nft", "ip6tables-nft"] {
+            for table in ["nat", "filter", "mangle"] {
+                let note = "-N PORTOLAN-REMOVED";
+                run(&lab, &format!("{program} -t {table} {note}; {program} -t {table} -L"));
+            }
+        }
+    };
+    die();
+    drop(start(&lab, &programs, view(), with_pods(&["10.244.1.2"])));
+    let again = run(&lab, "iptables-nft-save -t nat; ip6tables-nft-save -t filter");
+    assert!(again.contains("KUBE-SERVICES") && !again.contains("REMOVED"), "{again}");
+    lab.node.run(|| Iptables::clear().unwrap());
+    die();
+    lab.node.run(|| Iptables::clear().unwrap());
+    assert_eq!(run(&lab, "nft list ruleset"), theirs);
+    // What nobody of ours was in is left alone.
+    run(&lab, "iptables-nft -t nat -L; iptables-nft -t filter -X THEIRS");
+    let empty = run(&lab, "nft list ruleset");
+    lab.node.run(|| Iptables::clear().unwrap());
+    assert_eq!(run(&lab, "nft list ruleset"), empty);
+}
+
 #[test]
 fn loopback_is_guarded() {
     let Some((_, programs)) = kind(Kind::Nft) else { return };

@@ -242,7 +242,8 @@ fn remove(programs: &Programs, family: Family, loopback: bool) -> Result<(), App
         all.map(|table| (table, programs.look(tables, table))).into_iter().collect();
     let mangle = &saved[&Table::Mangle];
     let kubelet = ["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"].iter().any(|hint| mangle.has(hint));
-    let text = plane::removal(&saved, kubelet);
+    // A table is gone in a second step; whoever dies in between leaves a note for the next.
+    let text = plane::removal(&saved, kubelet, programs.kind == Kind::Nft);
     if text.is_empty() {
         return Ok(());
     }
@@ -258,7 +259,7 @@ fn remove(programs: &Programs, family: Family, loopback: bool) -> Result<(), App
     programs.restore(tables, &text)?;
     if programs.kind == Kind::Nft {
         for table in all {
-            delete_table_if_unused(tables, table.name());
+            delete_table_if_unused(tables, table.name(), names::REMOVED);
         }
     }
     Ok(())

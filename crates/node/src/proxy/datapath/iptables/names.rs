@@ -22,6 +22,8 @@ pub(super) const CLUSTER_IPS: &str = "PORTOLAN-CLUSTER-IPS";
 pub(super) const REFUSE: &str = "PORTOLAN-REFUSE";
 pub(super) const EGRESS: &str = "PORTOLAN-EGRESS";
 pub(super) const LEAVING: &str = "PORTOLAN-LEAVING";
+/// In tables of nf_tables from which everything else of ours was taken out.
+pub(super) const REMOVED: &str = "PORTOLAN-REMOVED";
 pub(super) const MARK_OTHERS: &str = "PORTOLAN-MARK-OTHERS";
 
 /// What a chain of one Service port is for.

@@ -173,6 +173,9 @@ impl Plane {
                 writes.delete.insert((Table::Nat, chain.to_owned()));
             }
         }
+        let noted =
+            [Table::Nat, Table::Filter].into_iter().filter(|t| held(*t).has(names::REMOVED));
+        writes.delete.extend(noted.map(|table| (table, names::REMOVED.to_owned())));
         for jump in &JUMPS {
             let rule = jump.rule();
             if !held(jump.table).rules(jump.from).any(|is| is.is_like(&rule)) {
@@ -253,11 +256,13 @@ impl Plane {
 }
 
 /// What takes everything of ours out of one family's tables; `kubelet` says whether the guard of
-/// loopback addresses belongs to somebody else as well.
-pub(super) fn removal(saved: &HashMap<Table, Saved>, kubelet: bool) -> String {
+/// loopback addresses belongs to somebody else as well. With `note`, an empty chain says of each of
+/// the tables that it was ours too.
+pub(super) fn removal(saved: &HashMap<Table, Saved>, kubelet: bool, note: bool) -> String {
     let mut out = String::new();
     for (table, saved) in saved {
         let ours = |chain: &&str| match *table {
+            _ if *chain == names::REMOVED => true,
             Table::Nat => {
                 names::is_of_service(chain)
                     || [
@@ -304,8 +309,11 @@ pub(super) fn removal(saved: &HashMap<Table, Saved>, kubelet: bool) -> String {
                 }
             }
         }
-        for chain in &chains {
+        for chain in chains.iter().filter(|chain| !note || **chain != names::REMOVED) {
             let _ = writeln!(out, "-X {chain}");
+        }
+        if note && !chains.contains(names::REMOVED) {
+            let _ = writeln!(out, ":{} - [0:0]", names::REMOVED);
         }
         out.push_str("COMMIT\n");
     }

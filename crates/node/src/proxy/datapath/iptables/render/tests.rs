@@ -276,7 +276,7 @@ fn following_changes_ends_where_starting_over_does() {
         }
         // And everything can be taken away.
         for kernel in &mut kernels {
-            let removal = super::super::plane::removal(&kernel.saved(), false);
+            let removal = super::super::plane::removal(&kernel.saved(), false, false);
             for line in removal.lines().filter(|line| line.starts_with("-D ")) {
                 let (chain, rule) = line[3..].split_once(' ').unwrap();
                 for table in ["filter", "nat"] {
