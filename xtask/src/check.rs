@@ -69,7 +69,7 @@ pub(crate) fn test(arguments: &TestArguments) -> Result<()> {
             "portolan-tests",
             "--no-fail-fast",
         ]))?;
-        step("virtual machine", "mode ipvs on a kernel that has it");
+        step("virtual machine", "modes ipvs and ebpf on another kernel");
         crate::vm::step()?;
     }
     step("build", &format!("portolan, profile {TESTED_PROFILE}"));

@@ -13,7 +13,7 @@ use super::kernel::Kernel;
 
 const EMULATOR: &str = "qemu-system-x86_64";
 /// Far more than it takes; a machine that does much else meanwhile is slow.
-const DEADLINE: Duration = Duration::from_secs(1200);
+const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// The emulator's name, or why there is none.
 pub(super) fn emulator() -> Result<&'static str, String> {

@@ -1,5 +1,5 @@
-//! The tests of proxy mode `ipvs`, for real: in a virtual machine with Debian's kernel, because the
-//! kernel of the machine that tests run on often has no IPVS.
+//! The tests of proxy modes `ipvs` and `ebpf` in a virtual machine with Debian's kernel: the kernel
+//! of the machine that tests run on often has no IPVS, and checks BPF programs in its own way.
 //!
 //! Nothing is installed: the kernel's package is unpacked below `target/vm`, and the machine's
 //! whole file system is an archive in memory that is made here. Its first process is this very

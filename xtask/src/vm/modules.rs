@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// What the tests use. Whatever is built into a kernel is no file, and not asked for here.
-pub(super) const WANTED: [&str; 20] = [
+pub(super) const WANTED: [&str; 21] = [
     "veth",
     "nf_tables",
     "nf_conntrack_netlink",
@@ -20,6 +20,7 @@ pub(super) const WANTED: [&str; 20] = [
     "nft_fib_ipv6",
     "nft_reject_ipv4",
     "nft_reject_ipv6",
+    "udp_diag",
     "ip_vs",
     "ip_vs_rr",
     "ip_vs_wrr",

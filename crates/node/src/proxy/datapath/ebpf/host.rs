@@ -68,6 +68,10 @@ pub enum EbpfError {
         #[source]
         source: Box<EbpfError>,
     },
+    #[error(
+        "this kernel does not tell which UDP sockets there are: it needs the option CONFIG_INET_UDP_DIAG, or its module udp_diag"
+    )]
+    NoUdpDiag,
     #[error("cannot end UDP connections to endpoints that are gone")]
     Sockets(#[from] portolan_linux::netlink::NetlinkError),
 }

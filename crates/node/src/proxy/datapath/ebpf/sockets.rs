@@ -115,7 +115,11 @@ fn forget(connected: &Map, stale: &HashMap<u64, Stale>) -> Attempt<()> {
 
 fn find_in_this(stale: &HashMap<u64, Stale>) -> Result<(Socket, Vec<UdpSocket>), EbpfError> {
     let mut socket = Socket::sock_diag()?;
-    let mut found = sock_diag::connected_udp(&mut socket)?;
+    let all = sock_diag::connected_udp(&mut socket);
+    let mut found = all.map_err(|error| match error.is_not_found() {
+        true => EbpfError::NoUdpDiag,
+        false => error.into(),
+    })?;
     found.retain(|found| stale.get(&found.cookie).is_some_and(|stale| stale.backend == found.peer));
     Ok((socket, found))
 }
