@@ -48,6 +48,7 @@ fn what_the_kernel_rearranges_is_read_again() {
             let (datapath, desired) = (&mut proxy.datapath, &proxy.desired);
             lab.node.run(|| {
                 datapath.apply(desired, Scope::Changed(&changes)).unwrap();
+                assert!(!datapath.may_have_drifted(), "much of our own is nobody else's");
                 datapath.apply(desired, Scope::Everything).unwrap();
             });
         }

@@ -12,7 +12,7 @@ mod sync;
 use std::time::Instant;
 
 use ipnet::IpNet;
-use portolan_linux::netlink::Socket;
+use portolan_linux::netlink::{NetlinkError, Socket};
 use portolan_linux::nftables::{Batch, Listener, Reader, delete_table, run_nft};
 use portolan_linux::sysctl;
 use portolan_model::frontend::Family;
@@ -26,6 +26,9 @@ use render::Skeleton;
 /// Lets addresses of 127.0.0.0/8 be routed, which node ports on 127.0.0.1 need; the rules of
 /// `loopback_in` and `loopback_out` keep them on the node.
 const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
+
+/// So many elements are written in one transaction with somebody listening.
+const UNHEARD: usize = 4096;
 
 /// The nftables datapath of the network namespace in which it was opened.
 #[derive(Debug)]
@@ -77,12 +80,13 @@ impl Nftables {
         if !text.is_empty() {
             self.grow(desired, &text)?;
         }
+        let own = self.socket.port();
         let mut batch = Batch::new(&mut self.socket);
         for plane in &mut self.planes {
             let mut writer = Writer { batch: &mut batch, family: plane.family };
             plane.follow(desired, changes, &mut writer)?;
         }
-        let writes = batch.commit()?;
+        let writes = commit(&mut self.listener, own, batch)?;
         self.purge_affinity()?;
         // What was heard of our own is not to pile up.
         self.others(None)?;
@@ -147,6 +151,18 @@ impl Nftables {
         }
         Ok(())
     }
+}
+
+/// Makes a transaction of the socket with the port `own`. More than can be heard is not listened to.
+fn commit(listener: &mut Listener, own: u32, batch: Batch<'_>) -> Result<usize, NetlinkError> {
+    if batch.elements() <= UNHEARD {
+        return batch.commit();
+    }
+    listener.unheard(own, || {
+        let written = batch.commit();
+        let made = u32::from(written.is_ok());
+        (written, made)
+    })
 }
 
 fn skeleton(desired: &Desired, family: Family) -> Skeleton {

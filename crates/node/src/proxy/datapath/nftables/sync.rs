@@ -24,7 +24,7 @@ use super::layout::{
 };
 use super::plane::{Plane, Split, Writer};
 use super::pool::{Placed, PoolState};
-use super::{Nftables, ROUTE_LOCALNET, Seen};
+use super::{Nftables, ROUTE_LOCALNET, Seen, commit};
 use crate::proxy::datapath::ApplyError;
 
 /// Everything that one family's table holds.
@@ -108,7 +108,7 @@ impl Nftables {
                     mend(plane, desired, set, held.sets.get(&set).unwrap_or(&empty), &mut writer);
                 }
             }
-            batch.commit()?
+            commit(&mut self.listener, own, batch)?
         };
         self.seen = Some(Seen { others, text: self.text(desired), fingerprints });
         Ok(writes)
