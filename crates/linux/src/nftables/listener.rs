@@ -25,7 +25,12 @@ impl Listener {
     ///
     /// Changes by the sockets with the ports `own` do not count, if nobody asked in between.
     pub fn others(&mut self, own: &[u32]) -> Result<u64, NetlinkError> {
-        let Some(socket) = &mut self.socket else { return Ok(self.others) };
+        let Some(socket) = &mut self.socket else {
+            // It could not be opened again. What went by unheard may have been anything.
+            self.socket = Some(Socket::of_netfilter_group(GROUP)?);
+            self.others += 1;
+            return Ok(self.others);
+        };
         let mut others = 0;
         let complete = socket.hear(|message| {
             let foreign = concerns(message, self.tables) && !own.contains(&message.header.port);
@@ -156,6 +161,11 @@ mod tests {
             assert_eq!(listener.others(&[port]).unwrap(), 1);
             change(&mut other, "ours", 4);
             assert_eq!(listener.others(&[port]).unwrap(), 2, "it listens again");
+            // As if it could not.
+            listener.socket = None;
+            assert_eq!(listener.others(&[port]).unwrap(), 3);
+            change(&mut other, "ours", 5);
+            assert_eq!(listener.others(&[port]).unwrap(), 4);
         });
     }
 }

@@ -348,7 +348,7 @@ impl Plane {
 
 /// Fills empty tables. That need not be one transaction, because nothing is served before the last
 /// sets are filled, and what they lead to is there by then. In one, the kernel would go on with the
-/// small hash tables of empty sets until the end, and take twice as long.
+/// small hash tables of empty sets until the end, and take half as long again.
 ///
 /// Returns how many elements were written, and with how many transactions.
 fn fill(
